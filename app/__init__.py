@@ -1,0 +1,1 @@
+"""The service: API, database, dashboard and command line. Never imports torch."""

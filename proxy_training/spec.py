@@ -1,0 +1,165 @@
+"""What a proxy run is told and what it answers: plain records, JSON in and out, no torch.
+
+The service writes a :class:`ProxySpec`, an agent answers with a :class:`ProxyResult`. Runs whose specs share a
+``batch_key`` differ only in mixture and seed and can be trained as one stack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+# A mixture crosses the wire as decimal text; anything looser was not normalised by its sender.
+SUM_TOLERANCE = 1e-6
+
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Record(BaseModel):
+    """Frozen; an unknown field is an error, so that a misspelt one is never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(Record):
+    """A decoder-only transformer: RMSNorm, rotary positions, SwiGLU, tied or untied head."""
+
+    d_model: int = Field(32, ge=8, le=4096, description="width; a multiple of n_heads")
+    n_layers: int = Field(2, ge=1, le=64)
+    n_heads: int = Field(2, ge=1, le=64)
+    d_ff: int = Field(96, ge=8, le=32768, description="hidden width of the feed-forward block")
+    context: int = Field(64, ge=8, le=8192, description="tokens a sequence")
+    vocab_size: int = Field(256, ge=2, le=262144)
+    tied_head: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.d_model % self.n_heads or (self.d_model // self.n_heads) % 2:
+            raise ValueError(f"d_model {self.d_model} over n_heads {self.n_heads} must be an even whole number")
+        return self
+
+    @property
+    def non_embedding_params(self) -> int:
+        """N of the scaling laws: attention, feed-forward and norms; neither embedding nor head."""
+        block = 4 * self.d_model**2 + 3 * self.d_model * self.d_ff + 2 * self.d_model
+        return self.n_layers * block + self.d_model
+
+
+class OptimizerSpec(Record):
+    """AdamW with a linear warm-up and then the named schedule down to ``final_fraction`` of the peak."""
+
+    learning_rate: Positive = 3e-3
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    final_fraction: float = Field(0.1, ge=0, le=1)
+    weight_decay: NonNegative = 0.0
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    grad_clip: Positive = 1.0
+
+
+class Stage(Record):
+    """Weights that hold from one token (inclusive) to another (exclusive)."""
+
+    from_token: int = Field(ge=0)
+    to_token: int = Field(gt=0)
+    weights: dict[str, NonNegative]
+
+    @model_validator(mode="after")
+    def _is_a_mixture(self) -> Self:
+        total = sum(self.weights.values())
+        if abs(total - 1) > SUM_TOLERANCE:
+            raise ValueError(f"the weights of a stage sum to {total:.6g}; they must sum to 1")
+        if self.to_token <= self.from_token:
+            raise ValueError(f"a stage ends at token {self.to_token}, not after its start {self.from_token}")
+        return self
+
+
+class ProxySettings(Record):
+    """Everything of a proxy run but its mixture and its seed.
+
+    ``corpus_hash`` is the hash in the manifest of the tokenised corpus. ``measure_at_tokens`` are the token counts
+    of the trajectory; the end is always measured. ``eval_sequences`` bounds the validation sequences a target.
+    """
+
+    model: ModelSpec = ModelSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    corpus_hash: str = Field(min_length=1)
+    train_tokens: int = Field(gt=0, le=10**13)
+    batch_sequences: int = Field(16, ge=1, le=65536)
+    eval_sequences: int = Field(256, ge=1, le=10**6)
+    measure_at_tokens: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> Self:
+        step_tokens = self.batch_sequences * self.model.context
+        if self.train_tokens < step_tokens:
+            raise ValueError(f"train_tokens {self.train_tokens} is less than one step of {step_tokens} tokens")
+        for tokens in self.measure_at_tokens:
+            if not 0 < tokens <= self.train_tokens:
+                raise ValueError(f"measure_at_tokens {tokens} lies outside of 1 .. {self.train_tokens}")
+        return self
+
+    @property
+    def batch_key(self) -> str:
+        """Equal for runs that one stack can train together."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
+
+
+class ProxySpec(Record):
+    """One proxy run. Runs with equal seeds share initial weights and the order of sequences in every domain
+    (common random numbers), so that their losses differ by the mixture and not by luck."""
+
+    settings: ProxySettings
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _stages_cover_the_run(self) -> Self:
+        at = 0
+        for stage in self.stages:
+            if stage.from_token != at:
+                raise ValueError(f"a stage starts at token {stage.from_token}; it must start at {at}")
+            at = stage.to_token
+        if at != self.settings.train_tokens:
+            raise ValueError(f"the stages end at token {at}; the run has {self.settings.train_tokens}")
+        return self
+
+
+class Measured(Record):
+    """A loss and its standard error over documents (null when there is only one)."""
+
+    value: FiniteFloat
+    stderr: NonNegative | None = None
+
+
+class TrajectoryPoint(Record):
+    """Losses of every target, in bits per byte, after ``train_tokens`` tokens."""
+
+    train_tokens: int = Field(gt=0)
+    losses: dict[str, Measured]
+
+
+class ProxyResult(Record):
+    """What a finished proxy run measured. ``diverged`` carries no losses: a diverged run has no number."""
+
+    status: Literal["succeeded", "diverged"]
+    train_tokens: int = Field(ge=0)
+    losses: dict[str, Measured] = {}
+    trajectory: tuple[TrajectoryPoint, ...] = ()
+    realised_weights: dict[str, NonNegative] = {}
+    epochs: dict[str, NonNegative] = {}
+    wall_seconds: NonNegative = 0.0
+    cpu_seconds: NonNegative = 0.0
+    message: str = ""
+
+    @model_validator(mode="after")
+    def _success_has_losses(self) -> Self:
+        if self.status == "succeeded" and not self.losses:
+            raise ValueError("a run that succeeded must report losses")
+        if self.status == "diverged" and self.losses:
+            raise ValueError("a diverged run must not report losses")
+        return self
