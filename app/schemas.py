@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -18,6 +18,7 @@ from proxy_training.spec import Measured, ProxyResult, ProxySettings, ProxySpec,
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Weights = dict[Name, NonNegative]
+Item = TypeVar("Item")
 
 # A published mixture is rounded; within this of 1 the service renormalises, beyond it refuses.
 WEIGHT_SUM_TOLERANCE = 0.005
@@ -115,7 +116,7 @@ class StudyRead(Answer):
     created_at: datetime
 
 
-class Page[Item](Answer):
+class Page(Answer, Generic[Item]):
     items: list[Item]
     next_cursor: str | None = None
 

@@ -1,0 +1,89 @@
+"""The contract of a mixing law: hyper-parameters in one frozen record, what was learned in another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from mixers.errors import TooFewRuns
+from mixers.types import Observations, Prediction, Scale
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a law must be given.
+
+    Args:
+        min_runs: the fewest measured runs, as a function of the number of domains k.
+        why: completes the sentence "it needs that many runs because ...".
+    """
+
+    min_runs: Callable[[int], int]
+    why: str
+
+
+class FittedLaw(ABC):
+    """Learned parameters only. Knows its domains and targets by name and order."""
+
+    law: ClassVar[str]  # the registry name of the law that it came from
+    domain_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+
+    @abstractmethod
+    def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
+        """Predicted losses at weights ``p`` and ``scale`` (which broadcasts against ``*batch``)."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values that :meth:`from_dict` turns into a law with the same predictions."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, data: dict[str, Any]) -> FittedLaw:
+        """The inverse of :meth:`to_dict`."""
+
+
+@runtime_checkable
+class SmoothLaw(Protocol):
+    """A fitted law with a closed form. ``convex`` says that every target is convex in the weights."""
+
+    convex: bool
+
+    def value_and_gradient(
+        self, p: Float[np.ndarray, " k"], scale: Scale
+    ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
+        """Predicted means and their derivatives with respect to the weights, taken as k free numbers."""
+        ...
+
+
+class MixingLaw(ABC):
+    """A function of weights and scale to be fitted to runs. Each target is fitted by itself."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # one line for tables and help texts
+    needs: ClassVar[Needs]
+    knows_scale: ClassVar[bool] = False  # False: fitted within one (N, D); see per_scale.py
+
+    @abstractmethod
+    def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLaw:
+        """Fit every target on the runs where it was measured.
+
+        Raises:
+            TooFewRuns: saying how many it has and how many it needs.
+        """
+
+    def check_enough(self, runs: Observations) -> None:
+        """Refuse fewer measured runs of any target than the law can use."""
+        need = self.needs.min_runs(len(runs.domains))
+        measured = (~np.isnan(runs.losses)).sum(axis=0)
+        short = int(np.argmin(measured))
+        if measured[short] < need:
+            raise TooFewRuns(
+                f"{self.name} needs at least {need} measured runs for {len(runs.domains)} domains because "
+                f"{self.needs.why}; target {runs.targets.names[short]!r} has {measured[short]}"
+            )
