@@ -1,0 +1,7 @@
+"""What can go wrong with a file that the user gave."""
+
+from mixers.errors import InvalidInput
+
+
+class FormatError(InvalidInput):
+    """A file does not hold what its format says. The message names the file and, where there is one, line and column."""
