@@ -265,7 +265,7 @@ class ClaimRead(Answer):
 class HeldRun(Body):
     run_id: UUID
     attempt: int = Field(ge=1)
-    progress_tokens: int = Field(0, ge=0)
+    progress_tokens: int = Field(0, ge=0, le=10**18)
 
 
 class HeartbeatCreate(Body):
@@ -373,8 +373,8 @@ class FitRead(Answer):
 class PredictionCreate(Body):
     weights: list[Weights] = Field(min_length=1, max_length=1000)
     law: str | None = Field(None, description="the chosen law when left out")
-    model_params: int | None = Field(None, ge=1)
-    train_tokens: int | None = Field(None, ge=1)
+    model_params: int | None = Field(None, ge=1, le=10**15)
+    train_tokens: int | None = Field(None, ge=1, le=10**18)
 
 
 class Interval(Answer):

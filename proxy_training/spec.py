@@ -139,7 +139,7 @@ class Measured(Record):
 class TrajectoryPoint(Record):
     """Losses of every target, in bits per byte, after ``train_tokens`` tokens."""
 
-    train_tokens: int = Field(gt=0)
+    train_tokens: int = Field(gt=0, le=10**13)
     losses: dict[str, Measured]
 
 

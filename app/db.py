@@ -1,0 +1,88 @@
+"""Engines and sessions. One place knows how SQLite and PostgreSQL differ.
+
+A transaction that writes is opened by :meth:`Database.write`: on SQLite it starts with ``BEGIN IMMEDIATE``, so that
+it waits for its turn at the start and never fails in the middle; on PostgreSQL it is an ordinary transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+# How long a transaction waits for another one on SQLite before it gives up.
+BUSY_TIMEOUT_SECONDS = 30
+_BEGIN = "sqlite_begin"
+
+
+class Database:
+    """The engine of one database and its sessions."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _create_engine(url)
+        self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that may change things. The caller commits; what is not committed is rolled back."""
+        with Session(self._writing, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing_connection(self) -> Iterator[Connection]:
+        """A connection inside a writing transaction, committed at the end; for migrations."""
+        with self._writing.begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _create_engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=10, max_overflow=40, pool_pre_ping=True)
+    engine = create_engine(
+        url,
+        # One connection a request thread, so that a burst waits for the database and not for the pool.
+        pool_size=10,
+        max_overflow=40,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    """Let us say BEGIN ourselves, and set what SQLite keeps for each connection."""
+    del record
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+        "journal_mode=WAL",  # readers and the one writer do not wait for each other
+        "synchronous=NORMAL",  # with WAL a crash of the process loses nothing; of the machine, the last commits
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

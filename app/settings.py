@@ -1,0 +1,104 @@
+"""Every setting of the service, read once from ``MIXWRIGHT_*`` variables and passed in from then on."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import RefusedToStart
+
+ENV_PREFIX = "MIXWRIGHT_"
+DATABASE_FILE = "mixwright.sqlite3"
+
+
+class Settings(BaseSettings):
+    """One class for the API, its workers and the command line.
+
+    The embedded default keeps everything in ``data_dir`` and is bound to the loopback. ``database_url`` names a
+    PostgreSQL database instead. ``api_key`` is required off the loopback.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True)
+
+    data_dir: Path = Path(".mixwright")
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(8321, ge=0, le=65535)
+    api_key: SecretStr | None = None
+    # A list in the environment is comma-separated, not JSON.
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    max_body_bytes: int = Field(64 * 2**20, ge=1024)
+
+    workers: int = Field(1, ge=0, le=64, description="job processes that compute fits and recommendations")
+    run_max_attempts: int = Field(5, ge=1, le=100)
+    job_max_attempts: int = Field(3, ge=1, le=100)
+    job_lease_seconds: float = Field(15, gt=0, le=3600)
+    job_poll_seconds: float = Field(0.5, gt=0, le=60)
+    sweep_seconds: float = Field(5, gt=0, le=600, description="how often expired leases are looked for")
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _empty_key_is_no_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None or not value.get_secret_value().strip() else value
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        """PostgreSQL through psycopg, or SQLite; a bare ``postgres://`` URL gets the driver that is installed."""
+        if not value:
+            return None
+        scheme, separator, rest = value.partition("://")
+        if separator and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+            return f"postgresql+psycopg://{rest}"
+        if separator and scheme == "sqlite":
+            return value
+        raise ValueError("it must start with postgresql:// or sqlite:///")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL of the database: the given one, or the SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / DATABASE_FILE}"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` (a name or an address) stands for this machine alone; an unknown name does not."""
+    bare = host.strip("[]").rstrip(".").lower()
+    if bare == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings from the environment, overridden by what was given and is not None.
+
+    Raises:
+        RefusedToStart: naming the variable that is wrong and why.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        wrong = exc.errors(include_url=False, include_input=False)[0]
+        name = str(wrong["loc"][0]) if wrong["loc"] else "setting"
+        variable = name if name.startswith(ENV_PREFIX) else f"{ENV_PREFIX}{name.upper()}"
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise RefusedToStart(f"{variable} is wrong: {reason}") from exc
