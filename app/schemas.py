@@ -52,25 +52,25 @@ class Problem(BaseModel):
 
 class DomainIn(Body):
     name: Name
-    available_tokens: int | None = Field(None, ge=1, le=10**18)
-    prior: NonNegative | None = Field(None, description="natural share; from available_tokens when left out")
-    source: str = Field("", max_length=2000, description="where the documents come from")
-    licence: str = Field("", max_length=500)
+    available_tokens: int | None = Field(default=None, ge=1, le=10**18)
+    prior: NonNegative | None = Field(default=None, description="natural share; from available_tokens when left out")
+    source: str = Field(default="", max_length=2000, description="where the documents come from")
+    licence: str = Field(default="", max_length=500)
 
 
 class TargetIn(Body):
     name: Name
-    unit: str = Field("bits_per_byte", max_length=50)
+    unit: str = Field(default="bits_per_byte", max_length=50)
     direction: Literal["minimize", "maximize"] = "minimize"
     weight: NonNegative = 1.0
-    family: str = Field("", max_length=200)
+    family: str = Field(default="", max_length=200)
 
 
 class Constraints(Body):
     """Limits on recommended weights. The epoch cap is ``max_epochs * available_tokens / target_tokens``."""
 
-    target_tokens: int | None = Field(None, ge=1, le=10**18)
-    max_epochs: float | None = Field(None, gt=0, le=1000)
+    target_tokens: int | None = Field(default=None, ge=1, le=10**18)
+    max_epochs: float | None = Field(default=None, gt=0, le=1000)
     min_weights: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
     max_weights: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
 
@@ -84,12 +84,12 @@ class Constraints(Body):
 class Objective(Body):
     """The weighted mean of the targets (weights from the targets) plus ``kl_to_prior * KL(p || prior)``."""
 
-    kl_to_prior: float = Field(0.05, ge=0, le=1000)
+    kl_to_prior: float = Field(default=0.05, ge=0, le=1000)
 
 
 class StudyCreate(Body):
     name: Name
-    description: str = Field("", max_length=10_000)
+    description: str = Field(default="", max_length=10_000)
     domains: list[DomainIn] = Field(min_length=1, max_length=1000)
     targets: list[TargetIn] = Field(min_length=1, max_length=2000)
     objective: Objective = Objective()
@@ -127,7 +127,7 @@ class Page(Answer, Generic[Item]):
 class SuggestionCreate(Body):
     count: int = Field(ge=1, le=10_000)
     design: str = "dirichlet"
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class Suggestion(Answer):
@@ -165,14 +165,14 @@ class RunCreate(Body):
 
     weights: Weights
     settings: ProxySettings | None = None
-    seed: int = Field(0, ge=0, lt=2**31)
-    label: str = Field("", max_length=200)
-    purpose: str = Field("swarm", max_length=50)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    label: str = Field(default="", max_length=200)
+    purpose: str = Field(default="swarm", max_length=50)
     exclude_from_fit: bool = False
-    priority: int = Field(0, ge=-1000, le=1000)
+    priority: int = Field(default=0, ge=-1000, le=1000)
     losses: dict[Name, FiniteFloat] | None = None
-    model_params: int | None = Field(None, ge=1, le=10**15)
-    train_tokens: int | None = Field(None, ge=1, le=10**18)
+    model_params: int | None = Field(default=None, ge=1, le=10**15)
+    train_tokens: int | None = Field(default=None, ge=1, le=10**18)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -229,8 +229,8 @@ class TrajectoryRead(Answer):
 
 class AgentCreate(Body):
     name: Name
-    hostname: str = Field("", max_length=300)
-    device: str = Field("", max_length=300)
+    hostname: str = Field(default="", max_length=300)
+    device: str = Field(default="", max_length=300)
 
 
 class AgentRead(Answer):
@@ -248,7 +248,7 @@ class ClaimCreate(Body):
     agent_id: UUID
     max_runs: int = Field(ge=1, le=1024)
     corpus_hashes: list[str] = Field(min_length=1, max_length=1000)
-    lease_seconds: float = Field(30, ge=1, le=3600)
+    lease_seconds: float = Field(default=30, ge=1, le=3600)
 
 
 class ClaimedRun(Answer):
@@ -265,12 +265,12 @@ class ClaimRead(Answer):
 class HeldRun(Body):
     run_id: UUID
     attempt: int = Field(ge=1)
-    progress_tokens: int = Field(0, ge=0, le=10**18)
+    progress_tokens: int = Field(default=0, ge=0, le=10**18)
 
 
 class HeartbeatCreate(Body):
     runs: list[HeldRun] = Field(max_length=1024)
-    lease_seconds: float = Field(30, ge=1, le=3600)
+    lease_seconds: float = Field(default=30, ge=1, le=3600)
 
 
 class HeartbeatRead(Answer):
@@ -312,9 +312,9 @@ class JobState(StrEnum):
 
 
 class FitCreate(Body):
-    laws: list[str] | None = Field(None, description="names of laws; every law when left out")
-    folds: int = Field(5, ge=2, le=50)
-    seed: int = Field(0, ge=0, lt=2**31)
+    laws: list[str] | None = Field(default=None, description="names of laws; every law when left out")
+    folds: int = Field(default=5, ge=2, le=50)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class TargetFidelity(Answer):
@@ -372,9 +372,9 @@ class FitRead(Answer):
 
 class PredictionCreate(Body):
     weights: list[Weights] = Field(min_length=1, max_length=1000)
-    law: str | None = Field(None, description="the chosen law when left out")
-    model_params: int | None = Field(None, ge=1, le=10**15)
-    train_tokens: int | None = Field(None, ge=1, le=10**18)
+    law: str | None = Field(default=None, description="the chosen law when left out")
+    model_params: int | None = Field(default=None, ge=1, le=10**15)
+    train_tokens: int | None = Field(default=None, ge=1, le=10**18)
 
 
 class Interval(Answer):
@@ -403,10 +403,10 @@ class RecommendationCreate(Body):
     """Objective and constraints are the study's unless they are given here."""
 
     fit_id: UUID
-    law: str | None = Field(None, description="the fit's chosen law when left out")
+    law: str | None = Field(default=None, description="the fit's chosen law when left out")
     objective: Objective | None = None
     constraints: Constraints | None = None
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class DomainWeight(Answer):

@@ -27,18 +27,18 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".mixwright")
     database_url: str | None = None
     host: str = "127.0.0.1"
-    port: int = Field(8321, ge=0, le=65535)
+    port: int = Field(default=8321, ge=0, le=65535)
     api_key: SecretStr | None = None
     # A list in the environment is comma-separated, not JSON.
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    max_body_bytes: int = Field(64 * 2**20, ge=1024)
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
 
-    workers: int = Field(1, ge=0, le=64, description="job processes that compute fits and recommendations")
-    run_max_attempts: int = Field(5, ge=1, le=100)
-    job_max_attempts: int = Field(3, ge=1, le=100)
-    job_lease_seconds: float = Field(15, gt=0, le=3600)
-    job_poll_seconds: float = Field(0.5, gt=0, le=60)
-    sweep_seconds: float = Field(5, gt=0, le=600, description="how often expired leases are looked for")
+    workers: int = Field(default=1, ge=0, le=64, description="job processes that compute fits and recommendations")
+    run_max_attempts: int = Field(default=5, ge=1, le=100)
+    job_max_attempts: int = Field(default=3, ge=1, le=100)
+    job_lease_seconds: float = Field(default=15, gt=0, le=3600)
+    job_poll_seconds: float = Field(default=0.5, gt=0, le=60)
+    sweep_seconds: float = Field(default=5, gt=0, le=600, description="how often expired leases are looked for")
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -27,12 +27,12 @@ class Record(BaseModel):
 class ModelSpec(Record):
     """A decoder-only transformer: RMSNorm, rotary positions, SwiGLU, tied or untied head."""
 
-    d_model: int = Field(32, ge=8, le=4096, description="width; a multiple of n_heads")
-    n_layers: int = Field(2, ge=1, le=64)
-    n_heads: int = Field(2, ge=1, le=64)
-    d_ff: int = Field(96, ge=8, le=32768, description="hidden width of the feed-forward block")
-    context: int = Field(64, ge=8, le=8192, description="tokens a sequence")
-    vocab_size: int = Field(256, ge=2, le=262144)
+    d_model: int = Field(default=32, ge=8, le=4096, description="width; a multiple of n_heads")
+    n_layers: int = Field(default=2, ge=1, le=64)
+    n_heads: int = Field(default=2, ge=1, le=64)
+    d_ff: int = Field(default=96, ge=8, le=32768, description="hidden width of the feed-forward block")
+    context: int = Field(default=64, ge=8, le=8192, description="tokens a sequence")
+    vocab_size: int = Field(default=256, ge=2, le=262144)
     tied_head: bool = True
 
     @model_validator(mode="after")
@@ -53,11 +53,11 @@ class OptimizerSpec(Record):
 
     learning_rate: Positive = 3e-3
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
-    final_fraction: float = Field(0.1, ge=0, le=1)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    final_fraction: float = Field(default=0.1, ge=0, le=1)
     weight_decay: NonNegative = 0.0
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
     grad_clip: Positive = 1.0
 
 
@@ -89,8 +89,8 @@ class ProxySettings(Record):
     optimizer: OptimizerSpec = OptimizerSpec()
     corpus_hash: str = Field(min_length=1)
     train_tokens: int = Field(gt=0, le=10**13)
-    batch_sequences: int = Field(16, ge=1, le=65536)
-    eval_sequences: int = Field(256, ge=1, le=10**6)
+    batch_sequences: int = Field(default=16, ge=1, le=65536)
+    eval_sequences: int = Field(default=256, ge=1, le=10**6)
     measure_at_tokens: tuple[int, ...] = ()
 
     @model_validator(mode="after")
@@ -115,7 +115,7 @@ class ProxySpec(Record):
 
     settings: ProxySettings
     stages: tuple[Stage, ...] = Field(min_length=1)
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
 
     @model_validator(mode="after")
     def _stages_cover_the_run(self) -> Self:

@@ -72,9 +72,11 @@ def parse_weights(weights: Mapping[str, float], names: Sequence[str], field: str
     for name in weights:
         if name not in known:
             raise InvalidRequest.of(f"{field}.{name}", "no such domain", _listed(names))
-    total = math.fsum(weights.values())
+    total = sum(weights.values())
     if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
-        raise InvalidRequest.of(field, f"the weights sum to {total:.6g}", f"a sum of 1, give or take {WEIGHT_SUM_TOLERANCE}")
+        raise InvalidRequest.of(
+            field, f"the weights sum to {total:.6g}", f"a sum of 1, give or take {WEIGHT_SUM_TOLERANCE}"
+        )
     return {name: weights.get(name, 0.0) / total for name in names}, abs(total - 1) > SUM_TOLERANCE
 
 

@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 def page(
     session: Session,
-    rows: Select[tuple[Row]],
+    rows: Select[Row],
     key: InstrumentedAttribute[UUID],
     limit: int,
     cursor: str | None,

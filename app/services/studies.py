@@ -129,10 +129,12 @@ def _with_priors(domains: Sequence[DomainIn]) -> list[DomainIn]:
     for i, share in enumerate(shares):
         if share is None:
             raise InvalidRequest.of(
-                f"domains.{i}.{what}", "is missing while another domain has one", f"a {what} for every domain, or a prior for every domain"
+                f"domains.{i}.{what}",
+                "is missing while another domain has one",
+                f"a {what} for every domain, or a prior for every domain",
             )
     known = [float(share) for share in shares if share is not None]
-    total = math.fsum(known)
+    total = sum(known)
     if not (total > 0 and math.isfinite(total)):
         raise InvalidRequest.of("domains", f"the priors sum to {total:g}", "a positive, finite sum")
     return [d.model_copy(update={"prior": share / total}) for d, share in zip(domains, known, strict=True)]
@@ -147,6 +149,6 @@ def _check_unique(field: str, names: Sequence[str]) -> None:
 
 
 def _check_target_weights(targets: Sequence[TargetIn]) -> None:
-    total = math.fsum(target.weight for target in targets)
+    total = sum(target.weight for target in targets)
     if not (total > 0 and math.isfinite(total)):
         raise InvalidRequest.of("targets", f"their weights sum to {total:g}", "a positive, finite sum")
