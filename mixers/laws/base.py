@@ -48,6 +48,13 @@ class FittedLaw(ABC):
         """The inverse of :meth:`to_dict`."""
 
 
+def numbers(values: np.ndarray) -> list[Any]:
+    """An array as JSON lists; float64 survives exactly, NaN and infinity must not be in it."""
+    if not np.isfinite(values).all():
+        raise ValueError("a fitted law holds a number that is not finite")
+    return values.tolist()
+
+
 @runtime_checkable
 class SmoothLaw(Protocol):
     """A fitted law with a closed form. ``convex`` says that every target is convex in the weights."""
@@ -67,7 +74,8 @@ class MixingLaw(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for tables and help texts
     needs: ClassVar[Needs]
-    knows_scale: ClassVar[bool] = False  # False: fitted within one (N, D); see per_scale.py
+    knows_params: ClassVar[bool] = False  # N is an input; else it is fitted within equal N, see per_scale.py
+    knows_tokens: ClassVar[bool] = False  # D is an input; else it is fitted within equal D
 
     @abstractmethod
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLaw:

@@ -1,0 +1,138 @@
+"""The log-linear law (Olmix, arXiv 2602.12237; Data Mixing Laws, arXiv 2403.16952, without its gauge freedom).
+
+    y_i(p) = c_i + exp(a_i + b_i . p),          c_i >= 0 for losses, free for negated metrics
+
+Because the weights sum to 1, a constant added to b_i equals one added to a_i: the ridge on b_i removes that freedom, and
+a_i stays free. The ridge is what keeps the law finite on few or sparse runs, where the published fit explodes. Each
+target is convex in p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
+from mixers.laws.noise import Noise
+from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
+from mixers.types import Observations, Prediction, Scale
+
+# Starting values of the share of the loss that no mixture removes.
+_FLOOR_STARTS = (0.3, 0.8)
+# exp() beyond this is no loss any more; the clip keeps far extrapolation finite.
+_MAX_EXPONENT = 50.0
+
+
+@dataclass(frozen=True)
+class FittedLogLinear(FittedLaw):
+    """c (t,), a (t,), b (t, k)."""
+
+    law: ClassVar[str] = "log_linear"
+    convex: ClassVar[bool] = True
+    domain_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    c: Float[np.ndarray, " t"]
+    a: Float[np.ndarray, " t"]
+    b: Float[np.ndarray, "t k"]
+    noise: Noise
+
+    def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
+        del scale  # fitted within one scale
+        return Prediction(self.c + _exp(self.a + p @ self.b.T), self.noise.std(p))
+
+    def value_and_gradient(
+        self, p: Float[np.ndarray, " k"], scale: Scale
+    ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
+        """Means and their derivatives b_ij exp(a_i + b_i.p)."""
+        del scale
+        grown = _exp(self.a + self.b @ p)
+        return self.c + grown, grown[:, None] * self.b
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.law,
+            "domains": list(self.domain_names),
+            "targets": list(self.target_names),
+            "c": numbers(self.c),
+            "a": numbers(self.a),
+            "b": numbers(self.b),
+            "noise": self.noise.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FittedLogLinear:
+        return cls(
+            tuple(data["domains"]),
+            tuple(data["targets"]),
+            np.array(data["c"]),
+            np.array(data["a"]),
+            np.array(data["b"]),
+            Noise.from_dict(data["noise"]),
+        )
+
+
+@dataclass(frozen=True)
+class LogLinear(MixingLaw):
+    """One convex exponential a target, with a ridge whose strength is chosen by leave-one-out error."""
+
+    name: ClassVar[str] = "log_linear"
+    summary: ClassVar[str] = "c + exp(a + b.p), one convex exponential a target (Olmix)"
+    needs: ClassVar[Needs] = Needs(lambda k: min(k + 1, 4), "its offset, level and slopes must all be held by data")
+
+    def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLogLinear:
+        del rng  # the starts are fixed
+        self.check_enough(runs)
+        y, weight, scale = in_spread_units(runs.losses)
+        fitted = _fit(runs.p, y, weight)
+        c, a, b = fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
+        noise = Noise.of(runs.p, fitted.residual_std * scale)
+        return FittedLogLinear(
+            runs.domains.names, runs.targets.names, c * scale, a + np.log(scale), b, noise
+        )
+
+
+def _exp(exponent: np.ndarray) -> np.ndarray:
+    return np.exp(np.minimum(exponent, _MAX_EXPONENT))
+
+
+def _fit(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Penalised:
+    """theta = (c, a, b_1 .. b_k) of each target, in spread units."""
+    n, k = p.shape
+    measured = weight > 0
+    low = np.min(np.where(measured, y, np.inf), axis=1)
+    high = np.max(np.where(measured, y, -np.inf), axis=1)
+    middle = (y * weight).sum(axis=1) / weight.sum(axis=1)
+    # Losses cannot fall below 0. A negated metric has no such floor, so the law's may lie a few ranges below the data.
+    floor = np.where(low >= 0, 0.0, low - 10 * (high - low) - 1)
+    starts = np.stack([_start(low, floor, middle, share, k) for share in _FLOOR_STARTS])
+
+    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        grown = _exp(theta[:, 1:2] + theta[:, 2:] @ p.T)
+        jacobian = np.empty((len(theta), n, k + 2))
+        jacobian[:, :, 0] = span[index, None]
+        jacobian[:, :, 1] = grown
+        np.multiply(grown[:, :, None], p, out=jacobian[:, :, 2:])
+        return offset[index, None] + span[index, None] * theta[:, :1] + grown, jacobian
+
+    # The solver's bounds are common to all targets, so c runs from 0 to 1 between each target's own limits.
+    offset, span = floor, np.maximum(high - floor, 1e-9)
+    starts[:, :, 0] = (starts[:, :, 0] - offset) / span
+    lower = np.concatenate([[0.0, -_MAX_EXPONENT], np.full(k, -_MAX_EXPONENT)])
+    upper = np.concatenate([[1.0, _MAX_EXPONENT], np.full(k, _MAX_EXPONENT)])
+    # At unit strength: slopes exp(a) b that explain the whole spread when shared evenly over the domains.
+    variation = max(float(p.var(axis=0).sum()), 1e-9)
+    level = middle - (offset + span * starts[:, :, 0].mean(axis=0))
+    penalty = np.concatenate([np.full((len(y), 2), 1e-8), np.repeat(variation * level[:, None] ** 2, k, axis=1)], 1)
+    centre = np.concatenate([starts[0, :, :2], np.zeros((len(y), k))], axis=1)
+    fitted = fit_penalised(Problem(model, y, weight, starts, lower, upper, centre, penalty))
+    fitted.theta[:, 0] = offset + span * fitted.theta[:, 0]
+    return fitted
+
+
+def _start(low: np.ndarray, floor: np.ndarray, middle: np.ndarray, share: float, k: int) -> np.ndarray:
+    c = floor + share * (low - floor)
+    level = np.log(np.maximum(middle - c, 1e-6))
+    return np.concatenate([np.stack([c, level], axis=1), np.zeros((len(low), k))], axis=1)
