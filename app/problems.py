@@ -88,7 +88,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         return _from_http(exc, request)
 
     async def database(request: Request, exc: Exception) -> JSONResponse:
-        log.error("The database failed", event="database_failed", error=str(exc.__cause__ or exc))
+        log.error("The database failed", action="database_failed", error=str(exc.__cause__ or exc))
         return problem_of(DatabaseUnavailable(), request.url.path)
 
     async def unstorable(request: Request, exc: Exception) -> JSONResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import RefusedToStart
+from app.loopback import is_loopback
 
 ENV_PREFIX = "MIXWRIGHT_"
 DATABASE_FILE = "mixwright.sqlite3"
@@ -77,17 +77,6 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` (a name or an address) stands for this machine alone; an unknown name does not."""
-    bare = host.strip("[]").rstrip(".").lower()
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
-
-
 def read_settings(**given: object) -> Settings:
     """Settings from the environment, overridden by what was given and is not None.
 
@@ -99,6 +88,6 @@ def read_settings(**given: object) -> Settings:
     except ValidationError as exc:
         wrong = exc.errors(include_url=False, include_input=False)[0]
         name = str(wrong["loc"][0]) if wrong["loc"] else "setting"
-        variable = name if name.startswith(ENV_PREFIX) else f"{ENV_PREFIX}{name.upper()}"
         reason = wrong["msg"].removeprefix("Value error, ")
-        raise RefusedToStart(f"{variable} is wrong: {reason}") from exc
+        reason = reason[:1].lower() + reason[1:]
+        raise RefusedToStart(f"the setting {name} ({ENV_PREFIX}{name.upper()}) is wrong: {reason}") from exc

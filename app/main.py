@@ -1,0 +1,54 @@
+"""The web application: routes, middleware and the database, put together for given settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.clock import Clock, utc_now
+from app.db import Database
+from app.problems import install_problem_handlers
+from app.request_log import RequestLog
+from app.routes import agents, fits, health, recommendations, runs, studies
+from app.security import API_PREFIX, BodyLimit, Gate, SecurityHeaders, check_exposure
+from app.settings import Settings
+
+
+def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
+    """The application for ``settings``; its database must have been migrated. ``clock`` says what time it is.
+
+    Raises:
+        RefusedToStart: the settings would let anyone in.
+    """
+    check_exposure(settings)
+    database = Database(settings.resolved_database_url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        yield
+        database.dispose()
+
+    app = FastAPI(
+        title="Mixwright",
+        description="Chooses the data mixture of language-model pretraining.",
+        openapi_url=f"{API_PREFIX}/openapi.json",
+        # The interactive pages load scripts from elsewhere, which our content security policy forbids.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.settings, app.state.database, app.state.clock = settings, database, clock
+    # /runs/claim must be known before /runs/{run_id}.
+    for routes in (agents, studies, runs, fits, recommendations):
+        app.include_router(routes.router, prefix=API_PREFIX)
+    app.include_router(health.router)
+    install_problem_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders)
+    return app

@@ -1,0 +1,27 @@
+"""No process of ours outlives the one that started it, however that one ended."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+# How soon a child notices that its parent was killed.
+_LOOK_EVERY_SECONDS = 0.5
+
+
+def exit_with_parent(parent_pid: int, on_orphaned: Callable[[], None]) -> None:
+    """Watch from a daemon thread; ``on_orphaned`` is called once the parent is gone, then the process ends.
+
+    ``parent_pid`` is given by the parent itself: asked for here, it could be the number of who adopted us.
+    """
+
+    def watch() -> None:
+        wait = threading.Event()
+        while os.getppid() == parent_pid:
+            wait.wait(_LOOK_EVERY_SECONDS)
+        on_orphaned()
+        # Not sys.exit: that would end this thread only, and a long computation holds the main one.
+        os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()

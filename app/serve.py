@@ -1,0 +1,165 @@
+"""What ``mixwright serve`` does: one process tree with the API, its workers and, when asked, a local agent.
+
+Everything that can be refused is refused before anything is started. The port is bound first and kept, so that it is
+ours from then on. Children end with this process, also when it is killed (``app/children.py``, ``app/orphans.py``).
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from app.children import Child, Children
+from app.errors import PortTaken, RefusedToStart
+from app.logs import configure_logs
+from app.main import create_app
+from app.migrate import check_version, upgrade
+from app.security import check_exposure
+from app.settings import ENV_PREFIX, Settings
+
+_BACKLOG = 2048
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Stopped(BaseException):
+    """A signal asked the service to stop."""
+
+
+def serve(settings: Settings, corpus: Path | None, announce: Callable[[str], None]) -> None:
+    """Run the service until Ctrl-C or SIGTERM. ``announce`` gets its address once it answers.
+
+    Args:
+        corpus: the folder of a tokenised corpus; a local agent then trains proxy runs on it.
+
+    Raises:
+        RefusedToStart: one sentence that says why; nothing was started.
+    """
+    check_exposure(settings)
+    if corpus is not None:
+        _check_agent(corpus)
+    with _stopped_by_signals(), _listening(settings) as listener:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        check_version(settings)
+        upgrade(settings)
+        configure_logs(settings)
+        children = [_worker(settings, i) for i in range(settings.workers)]
+        if corpus is not None:
+            children.append(_agent(settings, corpus))
+        with Children(children):
+            _run_api(settings, listener, announce)
+
+
+def local_url(settings: Settings) -> str:
+    """Where a program on this machine finds the service."""
+    host = settings.host
+    if host in ("0.0.0.0", "::", ""):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turn the signals into an exception that unwinds everything, and end quietly with it."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # a second one must not break the unwinding
+        raise _Stopped
+
+    before = {signum: signal.signal(signum, stop) for signum in _SIGNALS}
+    try:
+        yield
+    except _Stopped:
+        return
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """The bound and listening socket of the service."""
+    where = f"port {settings.port} on {settings.host}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as exc:
+        raise RefusedToStart(f"the host {settings.host!r} is not known to this machine: {exc.strerror}") from exc
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise PortTaken(f"{where} is taken by another process; stop it or choose another with --port") from exc
+            raise RefusedToStart(f"{where} cannot be bound: {exc.strerror}") from exc
+        listener.set_inheritable(False)
+        yield listener
+
+
+def _run_api(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        # What a proxy says about the client is not believed: nothing here depends on it.
+        proxy_headers=False,
+    )
+    _Server(config, lambda: announce(local_url(settings))).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def _worker(settings: Settings, number: int) -> Child:
+    command = [sys.executable, "-m", "app.worker", "--parent", str(os.getpid())]
+    return Child(f"worker-{number + 1}", command, _child_environment(settings))
+
+
+def _agent(settings: Settings, corpus: Path) -> Child:
+    agent = [sys.executable, "-m", "app.cli", "agent", "--server", local_url(settings), "--corpus", str(corpus)]
+    environment = _child_environment(settings)
+    if settings.api_key is not None:
+        environment[f"{ENV_PREFIX}API_KEY"] = settings.api_key.get_secret_value()
+    return Child("agent", agent, environment)
+
+
+def _check_agent(corpus: Path) -> None:
+    if not corpus.is_dir():
+        raise RefusedToStart(f"there is no corpus folder {corpus}")
+    if importlib.util.find_spec("torch") is None:
+        raise RefusedToStart("--agent needs torch; install it with: pip install 'mixwright[agent]'")
+
+
+def _child_environment(settings: Settings) -> dict[str, str]:
+    """Our settings as the child will read them; the API key only where it is needed."""
+    ours = settings.model_dump(mode="json", exclude={"api_key", "allowed_hosts"}, exclude_none=True)
+    ours["data_dir"] = str(settings.data_dir.absolute())
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+    # Many threads on a loaded machine are slower than one: workers are processes already.
+    kept.setdefault("OMP_NUM_THREADS", "1")
+    return kept | {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in ours.items()}

@@ -1,0 +1,180 @@
+"""Ask for fits and read them. The worker computes them in ``fitting.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from app.errors import Conflict, InvalidRequest, NotFound
+from app.ids import new_id
+from app.models import DomainSet, Fit, LawResult
+from app.schemas import FitCreate, FitRead, JobState, LawFidelity, OutOfFoldPoint, OutOfFoldRead, Page
+from app.services.jobs import new_job
+from app.services.mixtures import objective_values
+from app.services.observations import content_hash, largest_scale, measured_runs, runs_of_fit, shown
+from app.services.pages import page
+from app.services.studies import find_study
+from mixers.laws import LAWS
+from mixers.types import Observations
+
+
+def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: int, now: datetime) -> FitRead:
+    """Queue a fit of the runs that are measured by now; runs that come later do not enter it.
+
+    Raises:
+        Conflict: no run is measured yet.
+        InvalidRequest: an unknown law.
+    """
+    study = find_study(session, study_id)
+    laws = _known_laws(body.laws)
+    runs = measured_runs(session, study)
+    if len(runs) == 0:
+        raise Conflict(
+            f"study {study.id} has no measured run that may enter a fit; "
+            "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
+        )
+    scale = largest_scale(runs)
+    fit = Fit(
+        id=new_id(now),
+        job=new_job("fit", max_attempts, now),
+        study_id=study.id,
+        domain_set_id=study.domain_set.id,
+        laws=laws,
+        folds=body.folds,
+        seed=body.seed,
+        runs_used=len(runs),
+        runs_hash=content_hash(runs),
+        model_params=_known(scale.model_params),
+        train_tokens=_known(scale.train_tokens),
+        run_ids=list(runs.run_ids),
+        results=[],
+        created_at=now,
+    )
+    session.add(fit)
+    session.commit()
+    return read_fit(fit)
+
+
+def _known_laws(asked: Sequence[str] | None) -> list[str]:
+    if asked is None:
+        return list(LAWS)
+    if not asked:
+        raise InvalidRequest.of("laws", "is empty", f"one or more of {', '.join(LAWS)}, or null for all")
+    for i, law in enumerate(asked):
+        if law not in LAWS:
+            raise InvalidRequest.of(f"laws.{i}", f"there is no law {law!r}", ", ".join(LAWS))
+    return list(dict.fromkeys(asked))
+
+
+def _known(value: np.ndarray) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def find_fit(session: Session, fit_id: UUID) -> Fit:
+    """The fit with its job and the fidelity of its laws.
+
+    Raises:
+        NotFound: no fit has this identifier.
+    """
+    fit = session.get(Fit, fit_id)
+    if fit is None:
+        raise NotFound(f"there is no fit {fit_id}")
+    return fit
+
+
+def get_fit(session: Session, fit_id: UUID) -> FitRead:
+    """One fit."""
+    return read_fit(find_fit(session, fit_id))
+
+
+def list_fits(session: Session, study_id: UUID, limit: int, cursor: str | None) -> Page[FitRead]:
+    """The fits of a study, newest first."""
+    find_study(session, study_id)
+    rows = select(Fit).where(Fit.study_id == study_id)
+    return page(session, rows, Fit.id, limit, cursor, lambda fits: [read_fit(f) for f in fits], newest_first=True)
+
+
+def read_fit(fit: Fit) -> FitRead:
+    """A row as the API shows it."""
+    return FitRead(
+        id=fit.id,
+        study_id=fit.study_id,
+        state=fit.job.state,
+        progress=fit.job.progress,
+        laws=fit.laws,
+        folds=fit.folds,
+        seed=fit.seed,
+        runs_used=fit.runs_used,
+        runs_hash=fit.runs_hash,
+        chosen_law=fit.chosen_law,
+        reason=fit.reason,
+        fidelity=[LawFidelity.model_validate(result.fidelity) for result in fit.results],
+        error=fit.job.error,
+        created_at=fit.created_at,
+        finished_at=fit.job.finished_at,
+    )
+
+
+def require_finished(fit: Fit) -> None:
+    """Refuse a fit that has no laws.
+
+    Raises:
+        Conflict: saying how far it is or why it failed.
+    """
+    if fit.job.state is JobState.FAILED:
+        raise Conflict(f"fit {fit.id} failed: {fit.job.error}")
+    if fit.job.state is not JobState.SUCCEEDED:
+        raise Conflict(f"fit {fit.id} is {fit.job.state}, {fit.job.progress:.0%} done; wait until it has succeeded")
+
+
+def law_of(fit: Fit, asked: str | None) -> str:
+    """The law to predict with: the one asked for, or the chosen one.
+
+    Raises:
+        Conflict: the fit is not finished.
+        InvalidRequest: the fit does not hold the law.
+    """
+    require_finished(fit)
+    usable = [result.law for result in fit.results if result.fidelity.get("skipped") is None]
+    law = fit.chosen_law if asked is None else asked
+    if law is None or law not in usable:
+        raise InvalidRequest.of("law", f"fit {fit.id} holds no law {law!r}", ", ".join(usable))
+    return law
+
+
+def fitted_runs(session: Session, fit: Fit) -> Observations:
+    """The runs that the fit was made from."""
+    study = find_study(session, fit.study_id)
+    return runs_of_fit(session, study, session.get_one(DomainSet, fit.domain_set_id), fit.run_ids)
+
+
+def get_out_of_fold(session: Session, fit_id: UUID, law: str | None, target: str | None) -> OutOfFoldRead:
+    """Observed and predicted values of the runs, each predicted by a law that had not seen it.
+
+    Raises:
+        InvalidRequest: a law or target that the fit does not hold.
+    """
+    fit = find_fit(session, fit_id)
+    law = law_of(fit, law)
+    result = session.get_one(LawResult, (fit.id, law), options=[undefer(LawResult.out_of_fold)], populate_existing=True)
+    runs = fitted_runs(session, fit)
+    observed, predicted = runs.losses, np.array((result.out_of_fold or {})["mean"], dtype=float)
+    if target is None:
+        observed, predicted = objective_values(observed, runs.targets), objective_values(predicted, runs.targets)
+    else:
+        if target not in runs.targets.names:
+            raise InvalidRequest.of("target", f"there is no target {target!r}", ", ".join(runs.targets.names[:20]))
+        j = runs.targets.names.index(target)
+        observed, predicted = shown(observed, runs.targets)[:, j], shown(predicted, runs.targets)[:, j]
+    points = [
+        OutOfFoldPoint(run_id=run_id, observed=y, predicted=y_hat)
+        for run_id, y, y_hat in zip(runs.run_ids, observed.tolist(), predicted.tolist(), strict=True)
+        if math.isfinite(y) and math.isfinite(y_hat)
+    ]
+    return OutOfFoldRead(fit_id=fit.id, law=law, target=target, points=points)

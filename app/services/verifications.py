@@ -1,0 +1,144 @@
+"""Train a recommended mixture beside its baselines, and compare what was measured over common seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from mixers.verification import contrast
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, InvalidRequest
+from app.ids import new_ids
+from app.models import Recommendation, Run, Study
+from app.schemas import (
+    ArmRead,
+    ContrastRead,
+    Interval,
+    RunCreate,
+    RunsCreated,
+    RunState,
+    VerificationCreate,
+    VerificationRead,
+)
+from app.services.mixtures import objective_values, targets_of
+from app.services.observations import loss_matrix
+from app.services.recommendations import find_recommendation, require_recommended
+from app.services.runs import new_run, read_runs
+from app.services.studies import find_study
+
+RECOMMENDED = "recommended"
+_GONE = (RunState.FAILED, RunState.CANCELLED)
+
+
+def create_verification(
+    session: Session, recommendation_id: UUID, body: VerificationCreate, max_attempts: int, now: datetime
+) -> RunsCreated:
+    """Queue one run of each arm with each seed. They never enter a fit.
+
+    Raises:
+        Conflict: the recommendation is not finished; or a seed of an arm is queued or trained already.
+        InvalidRequest: a seed twice; or settings other than those of the seeds before, which could not be compared.
+    """
+    recommendation = find_recommendation(session, recommendation_id)
+    require_recommended(recommendation)
+    study = find_study(session, recommendation.study_id)
+    arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)])
+    _check_against_earlier(_runs(session, recommendation.id), body, list(arms))
+    pairs = [(seed, arm) for seed in body.seeds for arm in arms]
+    runs = []
+    for key, (seed, arm) in zip(new_ids(len(pairs), now), pairs, strict=True):
+        wanted = RunCreate(
+            weights=arms[arm],
+            settings=body.settings,
+            seed=seed,
+            label=f"{arm}, seed {seed}",
+            purpose="verification",
+            exclude_from_fit=True,
+        )
+        run = new_run(key, study, wanted, arms[arm], max_attempts, now)
+        run.recommendation_id, run.arm = recommendation.id, arm
+        runs.append(run)
+    session.add_all(runs)
+    session.commit()
+    return RunsCreated(runs=read_runs(runs), renormalised=0)
+
+
+def _mixtures(recommendation: Recommendation, arms: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The weights of each arm as they were predicted, so that measured and predicted values are of one mixture."""
+    return {arm: recommendation.predictions[arm]["weights"] for arm in arms}
+
+
+def _check_against_earlier(earlier: Sequence[Run], body: VerificationCreate, arms: Sequence[str]) -> None:
+    for i, seed in enumerate(body.seeds):
+        if seed in body.seeds[:i]:
+            raise InvalidRequest.of(f"seeds.{i}", f"seed {seed} is given twice", "different seeds")
+    alive = [run for run in earlier if run.state not in _GONE]
+    if any(run.batch_key != body.settings.batch_key for run in alive):
+        message = "differs from the settings that this recommendation was verified with before"
+        raise InvalidRequest.of("settings", message, "the same settings, so that the seeds can be compared")
+    taken = {(run.arm, run.seed) for run in alive}
+    for arm in arms:
+        for seed in body.seeds:
+            if (arm, seed) in taken:
+                raise Conflict(f"seed {seed} of {arm} is queued or trained already; ask for other seeds")
+
+
+def get_verification(session: Session, recommendation_id: UUID) -> VerificationRead:
+    """Mean and standard error of the objective of each arm, and each baseline's contrast to the recommendation."""
+    recommendation = find_recommendation(session, recommendation_id)
+    study = find_study(session, recommendation.study_id)
+    runs = _runs(session, recommendation.id)
+    by_arm: dict[str, list[Run]] = {}
+    for run in runs:
+        by_arm.setdefault(run.arm or "", []).append(run)
+    measured = {arm: _objective_by_seed(arm_runs, study) for arm, arm_runs in by_arm.items()}
+    recommended = measured.get(RECOMMENDED, {})
+    return VerificationRead(
+        recommendation_id=recommendation.id,
+        done=bool(runs) and all(run.state not in (RunState.QUEUED, RunState.LEASED) for run in runs),
+        arms=[_arm(arm, arm_runs, measured[arm], recommendation) for arm, arm_runs in by_arm.items()],
+        contrasts=[_contrast(arm, recommended, measured[arm]) for arm in by_arm if arm != RECOMMENDED],
+    )
+
+
+def _runs(session: Session, recommendation_id: UUID) -> Sequence[Run]:
+    return session.scalars(select(Run).where(Run.recommendation_id == recommendation_id).order_by(Run.id)).all()
+
+
+def _objective_by_seed(runs: Sequence[Run], study: Study) -> dict[int, float]:
+    """The measured objective of each seed that has it."""
+    done = [run for run in runs if run.state is RunState.SUCCEEDED]
+    targets = targets_of(study.targets)
+    values = objective_values(loss_matrix(targets, [run.losses or {} for run in done]), targets)
+    return {run.seed: value for run, value in zip(done, values.tolist(), strict=True) if math.isfinite(value)}
+
+
+def _arm(name: str, runs: Sequence[Run], measured: dict[int, float], recommendation: Recommendation) -> ArmRead:
+    values = np.array(list(measured.values()))
+    predicted: dict[str, Any] | None = recommendation.predictions.get(name)
+    return ArmRead(
+        name=name,
+        weights=runs[0].weights,
+        seeds_done=len(values),
+        seeds_asked=len({run.seed for run in runs if run.state is not RunState.CANCELLED}),
+        mean=float(values.mean()) if len(values) else None,
+        stderr=float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+        predicted=Interval.model_validate(predicted["objective"]) if predicted else None,
+    )
+
+
+def _contrast(baseline: str, recommended: dict[int, float], other: dict[int, float]) -> ContrastRead:
+    """Seeds are paired: with common random numbers their luck cancels in the difference."""
+    seeds = sorted(recommended.keys() & other.keys())
+    if len(seeds) < 2:
+        return ContrastRead(baseline=baseline, difference=None, low=None, high=None, verdict="not enough runs")
+    found = contrast(np.array([recommended[s] for s in seeds]), np.array([other[s] for s in seeds]))
+    return ContrastRead(
+        baseline=baseline, difference=found.difference, low=found.low, high=found.high, verdict=found.verdict
+    )

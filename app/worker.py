@@ -1,0 +1,201 @@
+"""The job process: ``python -m app.worker``. Claims fits and recommendations and computes them, one at a time.
+
+The lease of a job is extended from a second thread while the first one computes. A worker that dies leaves a lease
+that runs out; then another worker starts the job again. Results are stored in one transaction that is fenced by the
+attempt, so they are written once. Expired leases of proxy runs are swept here too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from types import FrameType
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from app.clock import Clock, utc_now
+from app.db import Database
+from app.errors import RefusedToStart
+from app.logs import configure_logs
+from app.models import Job
+from app.orphans import exit_with_parent
+from app.services import jobs, queue
+from app.services.fitting import OnProgress, Store, run_fit
+from app.services.jobs import JobLost
+from app.services.recommending import run_recommendation
+from app.settings import Settings, read_settings
+from mixers.errors import MixError
+
+Runner = Callable[[Database, UUID, OnProgress], Store]
+
+# A new kind of job is a line here.
+RUNNERS: dict[str, Runner] = {"fit": run_fit, "recommendation": run_recommendation}
+
+# How soon progress is seen; the lease is extended as often.
+_REPORT_EVERY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Stopped(BaseException):
+    """The worker was told to stop; raised inside of whatever it was doing."""
+
+
+class Worker:
+    """Claims and computes jobs of one database."""
+
+    def __init__(self, settings: Settings, clock: Clock = utc_now, runners: dict[str, Runner] | None = None) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._runners = RUNNERS if runners is None else runners
+        self._database = Database(settings.resolved_database_url)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._swept_at = 0.0
+
+    def run(self) -> None:
+        """Work until :class:`Stopped` is raised. A database that is away for a while is waited for."""
+        try:
+            while True:
+                try:
+                    self._sweep_now_and_then()
+                    if self.work_once():
+                        continue
+                except OperationalError as exc:
+                    log.error("The database failed", action="database_failed", error=str(exc.orig))
+                time.sleep(self._settings.job_poll_seconds)
+        finally:
+            self._database.dispose()
+
+    def _sweep_now_and_then(self) -> None:
+        if time.monotonic() - self._swept_at < self._settings.sweep_seconds:
+            return
+        with self._database.write() as session:
+            queue.sweep(session, self._clock())
+        self._swept_at = time.monotonic()
+
+    def work_once(self) -> bool:
+        """Compute the oldest waiting job; False when there is none."""
+        with self._database.read() as session:
+            if not jobs.any_job_waits(session, self._clock()):
+                return False
+        with self._database.write() as session:
+            job = jobs.claim_job(session, self._name, self._settings.job_lease_seconds, self._clock())
+        if job is None:
+            return False
+        log.info("Job started", action="job_started", job_id=str(job.id), kind=job.kind, attempt=job.attempt)
+        self._work_on(job)
+        return True
+
+    def _work_on(self, job: Job) -> None:
+        try:
+            with _Lease(self._database, job, self._settings.job_lease_seconds, self._clock) as lease:
+                store = self._runners[job.kind](self._database, job.id, lease.report)
+            self._store(job, store)
+        except MixError as exc:
+            self._fail(job, str(exc))
+        except JobLost:
+            log.warning("Job was taken over by another worker", action="job_lost", job_id=str(job.id))
+        except Stopped:
+            with self._database.write() as session:
+                jobs.release_job(session, job.id, job.attempt)
+            raise
+        except OperationalError:
+            raise  # not the job's fault: its lease runs out and it is done again
+        except Exception as exc:  # a mistake of ours must end this job, not the worker
+            log.exception("Job broke", action="job_broke", job_id=str(job.id), kind=job.kind)
+            self._fail(job, f"the computation broke ({type(exc).__name__}: {exc}); the worker's log says more")
+
+    def _store(self, job: Job, store: Store) -> None:
+        with self._database.write() as session:
+            jobs.finish_job(session, job.id, job.attempt, self._clock())
+            store(session)
+            session.commit()
+        log.info("Job succeeded", action="job_succeeded", job_id=str(job.id), kind=job.kind)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        with self._database.write() as session:
+            jobs.fail_job(session, job.id, job.attempt, reason, self._clock())
+        log.info("Job failed", action="job_failed", job_id=str(job.id), kind=job.kind, reason=reason)
+
+
+class _Lease:
+    """Keeps a job's lease alive from a thread while the body of the ``with`` computes."""
+
+    def __init__(self, database: Database, job: Job, seconds: float, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._id, self._attempt, self._seconds = job.id, job.attempt, seconds
+        self._progress, self._message = 0.0, ""
+        self._done, self._lost = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="job-lease", daemon=True)
+
+    def __enter__(self) -> _Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def report(self, progress: float, message: str) -> None:
+        """How far the computation is, from 0 to 1.
+
+        Raises:
+            JobLost: computing on would be for nothing.
+        """
+        self._progress, self._message = progress, message
+        if self._lost.is_set():
+            raise JobLost
+
+    def _keep(self) -> None:
+        while not self._done.wait(min(_REPORT_EVERY_SECONDS, self._seconds / 3)):
+            try:
+                if not self._extend(self._clock()):
+                    self._lost.set()
+                    return
+            except OperationalError as exc:
+                log.error("The database failed", action="database_failed", error=str(exc.orig))
+
+    def _extend(self, now: datetime) -> bool:
+        with self._database.write() as session:
+            return jobs.extend_lease(
+                session, self._id, self._attempt, self._seconds, self._progress, self._message, now
+            )
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the giving back
+    raise Stopped
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker with settings from the environment until SIGTERM, or until the parent is gone."""
+    parser = argparse.ArgumentParser(prog="python -m app.worker", description=__doc__)
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
+    given = parser.parse_args(arguments)
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        settings = read_settings()
+        configure_logs(settings)
+        if given.parent is not None:
+            exit_with_parent(given.parent, lambda: log.warning("The server is gone", action="worker_orphaned"))
+        Worker(settings).run()
+    except RefusedToStart as exc:
+        log.error(exc.detail, action="refused_to_start")
+        return 1
+    except (Stopped, KeyboardInterrupt):
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
