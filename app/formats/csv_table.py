@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -90,6 +90,26 @@ class CsvTable:
                 value = blank
             values[i] = value
         return values
+
+    def amounts(self, column: str, blank: float | None, hint: str) -> Float[np.ndarray, " n"]:
+        """As :meth:`numbers`, all 0 or more; ``blank`` for every row when the file has no such column."""
+        if column not in self:
+            return np.full(len(self), blank, dtype=float)
+        values = self.numbers(column, blank, hint)
+        if (values < 0).any():
+            row = int(np.argmax(values < 0))
+            self.fail(f"{values[row]:g} is negative{hint}", row, column)
+        return values
+
+    def check_listed(self, listed: Sequence[str], used: Sequence[str], what: str, form: str) -> None:
+        """Refuse a list that names other things than ``runs.csv`` has columns for, of the form ``form``."""
+        unlisted = [name for name in used if name not in set(listed)]
+        if unlisted:
+            self.fail(f"{what} {name_list(unlisted, 5)} of runs.csv is not listed here; add a row for it")
+        unused = [name for name in listed if name not in set(used)]
+        if unused:
+            row = list(listed).index(unused[0])
+            self.fail(f"{what} {name_list(unused, 5)} has no column in runs.csv; it would be named {form}", row)
 
 
 def read_table(path: Path) -> CsvTable:

@@ -4,4 +4,4 @@ from mixers.errors import InvalidInput
 
 
 class FormatError(InvalidInput):
-    """A file does not hold what its format says. The message names the file and, where there is one, line and column."""
+    """A file does not hold what its format says. The message names file, line and column."""

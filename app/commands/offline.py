@@ -1,0 +1,114 @@
+"""``mixwright compare``, ``recommend`` and ``predict``: on a swarm folder, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.command_options import ReadingOptions, ScaleOptions, with_records
+
+_PANEL = "On a swarm folder, without a server"
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds runs.csv, domains.csv and targets.csv.")]
+Law = Annotated[str, typer.Option(help="The law to use; 'auto' takes the one that predicts unseen runs best.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+@dataclass(frozen=True)
+class WishOptions:
+    """What is recommended for."""
+
+    target_tokens: Annotated[float | None, typer.Option(help="Training tokens of the run to recommend for.")] = None
+    max_epochs: Annotated[
+        float | None, typer.Option(help="How often a domain's tokens may be seen; needs --target-tokens.")
+    ] = None
+    kl: Annotated[float, typer.Option(help="Weight of the KL divergence to the natural mixture.")] = 0.05
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (compare, recommend, predict):
+        app.command(rich_help_panel=_PANEL)(with_records(command))
+
+
+def compare(
+    folder: Folder,
+    reading: ReadingOptions,
+    laws: Annotated[str | None, typer.Option(help="Comma-separated names (default: every law).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge every mixing law by how well it predicts runs that it has not seen."""
+    from app import offline, offline_report, terminal
+    from app.formats.swarm_folder import read_swarm
+    from app.formats.weight_columns import SumTolerance
+    from app.offline_documents import comparison_document, to_json
+
+    names = offline.law_names(laws)
+    swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance))
+    with terminal.progress("Comparing laws", quiet=as_json) as on_progress:
+        comparison = offline.judge(swarm, names, reading.seed, on_progress)
+    if as_json:
+        typer.echo(to_json(comparison_document(swarm, comparison, reading.seed)))
+    else:
+        offline_report.show_comparison(terminal.report_console(), swarm, comparison)
+
+
+def recommend(
+    folder: Folder,
+    wishes: WishOptions,
+    at: ScaleOptions,
+    reading: ReadingOptions,
+    law: Law = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recommend weights, with predicted targets and intervals."""
+    from app import offline, offline_report, terminal
+    from app.formats.swarm_folder import read_swarm
+    from app.formats.weight_columns import SumTolerance
+    from app.offline_documents import recommendation_document, to_json
+
+    wish = offline.Wish(wishes.target_tokens, wishes.max_epochs, wishes.kl)
+    offline.check_law(law)
+    swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance))
+    question = offline.pose(swarm, wish, offline.scale_for(swarm.runs, at.model_params, at.train_tokens))
+    with terminal.progress("Recommending", quiet=as_json) as on_progress:
+        trusted = offline.trusted_law(swarm, law, reading.seed, on_progress)
+        best = offline.recommend_weights(swarm, trusted, question, reading.seed)
+    if as_json:
+        typer.echo(to_json(recommendation_document(swarm, trusted, question, best)))
+    else:
+        offline_report.show_recommendation(terminal.report_console(), swarm, trusted, question, best)
+
+
+def predict(
+    folder: Folder,
+    at: Annotated[Path, typer.Option(metavar="QUERIES.csv", help="Mixtures to predict: runs.csv without targets.")],
+    out: Annotated[Path, typer.Option(metavar="PREDICTIONS.csv", help="Where the predictions go.")],
+    scale: ScaleOptions,
+    reading: ReadingOptions,
+    law: Law = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Predict the targets of given mixtures and write them to a file."""
+    from app import offline, offline_report, terminal
+    from app.formats.queries import check_destination, read_queries, write_predictions
+    from app.formats.swarm_folder import read_swarm
+    from app.formats.weight_columns import SumTolerance
+    from app.offline_documents import prediction_document, to_json
+
+    tolerance = SumTolerance.widened(reading.tolerance)
+    offline.check_law(law)
+    check_destination(out, folder, at)
+    swarm = read_swarm(folder, tolerance)
+    queries = read_queries(at, swarm.runs.domains.names, tolerance)
+    with terminal.progress("Predicting", quiet=as_json) as on_progress:
+        trusted = offline.trusted_law(swarm, law, reading.seed, on_progress)
+        answers = offline.answer(swarm, trusted, queries, scale.model_params, scale.train_tokens)
+    write_predictions(out, swarm, queries.run_ids, answers.predicted)
+    if as_json:
+        typer.echo(to_json(prediction_document(swarm, trusted, answers, str(out))))
+    else:
+        offline_report.show_predictions(terminal.report_console(), swarm, trusted, answers, str(out))

@@ -1,0 +1,110 @@
+"""A swarm on disk: a folder with ``runs.csv`` and, if wanted, ``domains.csv`` and ``targets.csv``.
+
+``runs.csv`` has ``run_id``; optional ``mix_id``, ``model_params`` and ``train_tokens``; ``w:<domain>`` columns; and
+``loss:<target>`` or ``metric:<target>`` columns, where an empty cell or ``nan`` means "not measured". Other columns are
+ignored. The two lists are described in ``domain_list.py`` and ``target_list.py``.
+
+Inside, all targets are losses: a column to be maximised is negated here and negated back by whoever writes it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from app.formats.csv_table import CsvTable, read_table
+from app.formats.domain_list import read_domains
+from app.formats.errors import FormatError
+from app.formats.remarks import Remarks, note
+from app.formats.target_list import read_losses, read_targets
+from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance, domains_of, read_weights
+from mixers.types import Observations
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """What a swarm folder holds.
+
+    Args:
+        target_columns: the column of each target in ``runs.csv``, along the t-axis.
+        max_weights: upper bounds from ``domains.csv``, for the domains that have one.
+        remarks: what was assumed or repaired while reading.
+    """
+
+    folder: Path
+    runs: Observations
+    target_columns: tuple[str, ...]
+    max_weights: dict[str, float] = field(default_factory=dict)
+    remarks: Remarks = field(default_factory=Remarks)
+
+
+def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swarm:
+    """Read and check a swarm folder.
+
+    Raises:
+        FormatError: in one sentence, with file, line and column where there are such.
+    """
+    table = read_table(_runs_file(folder))
+    run_ids = table.names("run_id", "run")
+    domains, max_weights, about_domains = read_domains(folder / "domains.csv", domains_of(table))
+    targets, columns, about_targets = read_targets(folder / "targets.csv", table)
+    p, about_weights = read_weights(table, domains.names, tolerance)
+    losses = read_losses(table, targets, columns)
+    model_params, train_tokens = read_scales(table)
+    runs = Observations(
+        domains=domains,
+        targets=targets,
+        p=p,
+        losses=losses,
+        model_params=model_params,
+        train_tokens=train_tokens,
+        run_ids=tuple(run_ids),
+        mix_ids=_mix_ids(table),
+    )
+    remarks = about_domains + about_targets + about_weights
+    measured = np.any(~np.isnan(losses), axis=1)
+    if not measured.all():
+        unmeasured = int((~measured).sum())
+        remarks += note(f"{table.path.name}: {unmeasured} of {len(table)} rows measure no target and were left out")
+        runs = runs.rows(np.flatnonzero(measured))
+    return Swarm(folder, runs, columns, max_weights, remarks)
+
+
+def read_scales(table: CsvTable) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """(model_params, train_tokens) of every row, NaN where the table does not say."""
+    return _counts(table, "model_params"), _counts(table, "train_tokens")
+
+
+def _counts(table: CsvTable, column: str) -> Float[np.ndarray, " n"]:
+    if column not in table:
+        return np.full(len(table), np.nan)
+    hint = "; write a positive count, or nothing when it is not known"
+    values = table.numbers(column, blank=np.nan, hint=hint)
+    if (values <= 0).any():
+        row = int(np.argmax(values <= 0))
+        table.fail(f"{values[row]:g} is not positive{hint}", row, column)
+    return values
+
+
+def _runs_file(folder: Path) -> Path:
+    if not folder.exists():
+        raise FormatError(f"the folder {folder} does not exist")
+    if not folder.is_dir():
+        raise FormatError(f"{folder} is a file; give the folder that holds runs.csv")
+    path = folder / "runs.csv"
+    if not path.exists():
+        raise FormatError(f"the folder {folder} has no runs.csv; a swarm folder holds its runs in that file")
+    return path
+
+
+def _mix_ids(table: CsvTable) -> tuple[str, ...]:
+    """The ``mix_id`` column; without one, rows of equal weights share a mixture."""
+    ids = table.texts("mix_id") if "mix_id" in table else []
+    if not any(ids):
+        return ()
+    if "" in ids:
+        table.fail("the cell is empty; name the mixture of every run, or of none", ids.index(""), "mix_id")
+    return tuple(ids)

@@ -1,0 +1,206 @@
+"""The offline use cases: a swarm folder in, a judged law, a recommendation or predictions out. No server, no output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.formats.csv_table import name_list
+from app.formats.errors import FormatError
+from app.formats.queries import Queries
+from app.formats.remarks import Remarks, note, warning
+from app.formats.swarm_folder import Swarm
+from mixers.errors import InvalidInput
+from mixers.fidelity import Comparison, LawReport, compare, fit_calibrated
+from mixers.laws import LAWS, find_law
+from mixers.laws.base import FittedLaw
+from mixers.recommendation import Problem, Recommendation, largest_scale, recommend
+from mixers.simplex import FeasibleSet
+from mixers.types import Observations, Prediction, Scale
+
+AUTO = "auto"
+# Judging a law fits it once a fold; the fit on all runs and the search are the rest.
+_SHARE_OF_JUDGING = 0.8
+_SHARE_OF_FITTING = 0.9
+
+OnProgress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class TrustedLaw:
+    """A law fitted to all runs, how it did out of fold, and why it was taken."""
+
+    fitted: FittedLaw
+    report: LawReport
+    reason: str
+    remarks: Remarks
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is recommended for: the target run, its epoch cap, and the pull to the natural mixture."""
+
+    target_tokens: float | None = None
+    max_epochs: float | None = None
+    kl_to_prior: float = 0.05
+
+
+@dataclass(frozen=True)
+class Question:
+    """A wish that was checked against a swarm, as the mathematics takes it."""
+
+    wish: Wish
+    problem: Problem
+    remarks: Remarks
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predicted targets of queries, shape (m, t), and what was assumed for them."""
+
+    run_ids: tuple[str, ...]
+    predicted: Prediction
+    remarks: Remarks
+
+
+def law_names(text: str | None) -> list[str]:
+    """The laws of a comma-separated list; every law for None.
+
+    Raises:
+        InvalidInput: naming the one that is not known, and those that are.
+    """
+    if text is None:
+        return list(LAWS)
+    names = [find_law(name.strip()).name for name in text.split(",")]
+    return list(dict.fromkeys(names))
+
+
+def check_law(name: str) -> None:
+    """Refuse a name that is neither ``auto`` nor a law."""
+    if name != AUTO:
+        find_law(name)
+
+
+def judge(swarm: Swarm, laws: Sequence[str], seed: int, on_progress: OnProgress) -> Comparison:
+    """The fidelity of every law, out of fold.
+
+    Raises:
+        MixError: too few runs, or none that differ.
+    """
+    if len(swarm.runs) < 2:
+        raise FormatError(f"{swarm.folder / 'runs.csv'} holds one measured run; a law needs runs of several mixtures")
+    return compare(swarm.runs, laws, np.random.default_rng(seed), on_progress=on_progress)
+
+
+def trusted_law(swarm: Swarm, law: str, seed: int, on_progress: OnProgress) -> TrustedLaw:
+    """The law to act on: the one that is best out of fold (``auto``) or the named one, with calibrated intervals."""
+    names = list(LAWS) if law == AUTO else [law]
+    comparison = judge(swarm, names, seed, lambda done, what: on_progress(done * _SHARE_OF_JUDGING, what))
+    report = comparison.report(comparison.choice)
+    on_progress(_SHARE_OF_JUDGING, f"{report.law} on all runs")
+    fitted = fit_calibrated(report, swarm.runs, np.random.default_rng(seed))
+    on_progress(_SHARE_OF_FITTING, "using the law")
+    if law == AUTO:
+        return TrustedLaw(fitted, report, comparison.reason, Remarks())
+    remarks = Remarks()
+    if report.objective_r2 <= 0:
+        remarks = warning(
+            f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective_r2:.3f} out of fold): "
+            "do not act on its numbers"
+        )
+    return TrustedLaw(fitted, report, "it was asked for", remarks)
+
+
+def pose(swarm: Swarm, wish: Wish, scale: Scale) -> Question:
+    """The wish as a problem, inside of the bounds of ``domains.csv``.
+
+    Raises:
+        MixError: a number that cannot be, or the constraint that cannot hold.
+    """
+    remarks = _check_wish(swarm, wish)
+    domains = swarm.runs.domains
+    feasible = FeasibleSet.from_constraints(
+        domains,
+        target_tokens=None if wish.max_epochs is None else wish.target_tokens,
+        max_epochs=wish.max_epochs,
+        max_weights=swarm.max_weights,
+    )
+    problem = Problem(
+        domains=domains,
+        targets=swarm.runs.targets,
+        feasible=feasible,
+        kl_to_prior=wish.kl_to_prior,
+        scale=scale,
+        target_tokens=wish.target_tokens,
+    )
+    return Question(wish, problem, remarks)
+
+
+def recommend_weights(swarm: Swarm, law: TrustedLaw, question: Question, seed: int) -> Recommendation:
+    """The best weights under the law, and the baselines beside them."""
+    return recommend(law.fitted, question.problem, swarm.runs, np.random.default_rng(seed))
+
+
+def answer(
+    swarm: Swarm, law: TrustedLaw, queries: Queries, model_params: float | None, train_tokens: float | None
+) -> Answers:
+    """Predicted losses of every query at its own scale; what the file does not say is filled by :func:`scale_for`."""
+    n, d = queries.model_params.copy(), queries.train_tokens.copy()
+    n[np.isnan(n)] = scale_for(swarm.runs, model_params, train_tokens).model_params
+    for size in np.unique(n):  # one NaN when no size is known anywhere
+        same = np.isnan(n) if np.isnan(size) else n == size
+        asked = None if np.isnan(size) else float(size)
+        d[same & np.isnan(d)] = scale_for(swarm.runs, asked, train_tokens).train_tokens
+    remarks = queries.remarks + _filled("model_params", queries.model_params, n)
+    remarks += _filled("train_tokens", queries.train_tokens, d)
+    return Answers(queries.run_ids, law.fitted.predict(queries.p, Scale(n, d)), remarks)
+
+
+def scale_for(runs: Observations, model_params: float | None, train_tokens: float | None) -> Scale:
+    """The scale to predict at: what was asked for, else the largest of the runs.
+
+    With N asked for and D not, D is the largest of the runs of that N when there are any.
+
+    Raises:
+        InvalidInput: a count that is not positive.
+    """
+    for label, value in (("--model-params", model_params), ("--train-tokens", train_tokens)):
+        if value is not None and not 0 < value < np.inf:
+            raise InvalidInput(f"{label} is {value:g}; it must be a positive count")
+    of_that_size = np.flatnonzero(runs.model_params == model_params) if model_params is not None else np.empty(0, int)
+    largest = largest_scale(runs.rows(of_that_size) if len(of_that_size) else runs)
+    return Scale(
+        largest.model_params if model_params is None else np.asarray(model_params, float),
+        largest.train_tokens if train_tokens is None else np.asarray(train_tokens, float),
+    )
+
+
+def _filled(label: str, said: np.ndarray, used: np.ndarray) -> Remarks:
+    values = used[np.isnan(said) & ~np.isnan(used)]
+    if len(values) == 0:
+        return Remarks()
+    shown = f"{values.min():.6g}" if np.ptp(values) == 0 else f"{values.min():.6g} to {values.max():.6g}"
+    return note(f"{len(values)} of {len(used)} queries say no {label}: {shown} was used")
+
+
+def _check_wish(swarm: Swarm, wish: Wish) -> Remarks:
+    for label, value in (("--target-tokens", wish.target_tokens), ("--max-epochs", wish.max_epochs)):
+        if value is not None and not 0 < value < np.inf:
+            raise InvalidInput(f"{label} is {value:g}; it must be a positive number")
+    if not 0 <= wish.kl_to_prior < np.inf:
+        raise InvalidInput(f"--kl is {wish.kl_to_prior:g}; it must be 0 or more")
+    if wish.max_epochs is None:
+        return Remarks()
+    if wish.target_tokens is None:
+        raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
+    unknown = np.isinf(swarm.runs.domains.available_tokens)
+    if unknown.all():
+        raise InvalidInput(
+            "--max-epochs needs the column available_tokens in domains.csv: an epoch is once through them"
+        )
+    if unknown.any():
+        names = [name for name, missing in zip(swarm.runs.domains.names, unknown, strict=True) if missing]
+        return warning(f"the epoch cap does not bind {name_list(names, 5)}: available_tokens is not known there")
+    return Remarks()
