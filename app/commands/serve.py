@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from app.settings import Settings
-
-# One package of the extra is enough to tell whether it is installed.
-_MARKERS = ("fastapi", "sqlalchemy", "alembic", "uvicorn", "pydantic_settings")
+_PANEL = "The service"
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the embedded database [default: .mixwright, or MIXWRIGHT_DATA_DIR].")
+    Path | None, typer.Option(help="Folder of the embedded database [default: MIXWRIGHT_DATA_DIR or .mixwright].")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(serve)
+    app.command(rich_help_panel=_PANEL)(serve)
     database = typer.Typer(help="The service's database.", no_args_is_help=True)
     database.command("upgrade")(upgrade_database)
-    app.add_typer(database, name="db")
+    app.add_typer(database, name="db", rich_help_panel=_PANEL)
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to bind [default: 127.0.0.1, or MIXWRIGHT_HOST].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one [default: 8321].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind [default: MIXWRIGHT_HOST or 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for a free one [default: 8321].")] = None,
     data_dir: DataDir = None,
     workers: Annotated[int | None, typer.Option(help="Processes for fits and recommendations [default: 1].")] = None,
     agent: Annotated[
@@ -38,53 +33,23 @@ def serve(
     ] = None,
 ) -> None:
     """Start the service: API, dashboard, job workers and, when asked, a local agent. Ctrl-C stops all of them."""
-    _require_service()
-    from app.errors import RefusedToStart
     from app.serve import serve as run_service
+    from app.settings import read_settings
 
-    settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
-    where = (settings.database_url and "PostgreSQL") or str(settings.data_dir)
+    settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
+    where = "the database of MIXWRIGHT_DATABASE_URL" if settings.database_url else str(settings.data_dir)
 
     def announce(url: str) -> None:
         typer.echo(f"Mixwright is at {url} (data in {where}); Ctrl-C stops it.")
 
-    try:
-        run_service(settings, agent, announce)
-    except RefusedToStart as exc:
-        _refuse(exc.detail)
+    run_service(settings, agent, announce)
 
 
 def upgrade_database(data_dir: DataDir = None) -> None:
     """Create the database, or bring it to the revision that this version needs."""
-    _require_service()
-    from app.errors import RefusedToStart
     from app.migrate import check_version, upgrade
-
-    settings = _settings(data_dir=data_dir)
-    try:
-        check_version(settings)
-        revision = upgrade(settings)
-    except RefusedToStart as exc:
-        _refuse(exc.detail)
-    typer.echo(f"The database is at revision {revision}.")
-
-
-def _settings(**given: object) -> Settings:
-    from app.errors import RefusedToStart
     from app.settings import read_settings
 
-    try:
-        return read_settings(**given)
-    except RefusedToStart as exc:
-        _refuse(exc.detail)
-
-
-def _require_service() -> None:
-    missing = [name for name in _MARKERS if importlib.util.find_spec(name) is None]
-    if missing:
-        _refuse(f"this command needs {missing[0]}; install it with: pip install 'mixwright[service]'")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    typer.echo(f"mixwright: {sentence}", err=True)
-    raise typer.Exit(1)
+    settings = read_settings(data_dir=data_dir)
+    check_version(settings)
+    typer.echo(f"The database is at revision {upgrade(settings)}.")

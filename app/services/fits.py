@@ -16,11 +16,12 @@ from app.ids import new_id
 from app.models import DomainSet, Fit, LawResult
 from app.schemas import FitCreate, FitRead, JobState, LawFidelity, OutOfFoldPoint, OutOfFoldRead, Page
 from app.services.jobs import new_job
-from app.services.mixtures import objective_values
-from app.services.observations import content_hash, largest_scale, measured_runs, runs_of_fit, shown
+from app.services.observations import content_hash, measured_runs, runs_of_fit, shown
 from app.services.pages import page
 from app.services.studies import find_study
+from mixers.fidelity import objective_values
 from mixers.laws import LAWS
+from mixers.recommendation import largest_scale
 from mixers.types import Observations
 
 
@@ -166,7 +167,7 @@ def get_out_of_fold(session: Session, fit_id: UUID, law: str | None, target: str
     runs = fitted_runs(session, fit)
     observed, predicted = runs.losses, np.array((result.out_of_fold or {})["mean"], dtype=float)
     if target is None:
-        observed, predicted = objective_values(observed, runs.targets), objective_values(predicted, runs.targets)
+        observed, predicted = (objective_values(losses, runs.targets.weights) for losses in (observed, predicted))
     else:
         if target not in runs.targets.names:
             raise InvalidRequest.of("target", f"there is no target {target!r}", ", ".join(runs.targets.names[:20]))

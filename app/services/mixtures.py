@@ -91,12 +91,6 @@ def named(p: Float[np.ndarray, " k"], names: Sequence[str]) -> dict[str, float]:
     return dict(zip(names, p.tolist(), strict=True))
 
 
-def objective_values(losses: Float[np.ndarray, "n t"], targets: Targets) -> Float[np.ndarray, " n"]:
-    """The weighted mean of the targets of each row; NaN where a target that has weight was not measured."""
-    used = targets.weights > 0
-    return losses[:, used] @ (targets.weights[used] / targets.weights.sum())
-
-
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:20])
     return shown if len(names) <= 20 else f"{shown}, ... ({len(names)} in all)"

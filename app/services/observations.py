@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.models import DomainSet, Run, Study
 from app.schemas import RunSource, RunState
 from app.services.mixtures import domains_of, targets_of, vector
-from mixers.types import Domains, Observations, Scale, Targets
+from mixers.types import Domains, Observations, Targets
 
 # SQLite takes a limited number of values in one statement.
 _IDS_AT_ONCE = 10_000
@@ -60,12 +60,6 @@ def content_hash(runs: Observations) -> str:
     for values in (runs.p, runs.losses, runs.model_params, runs.train_tokens):
         digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
     return digest.hexdigest()
-
-
-def largest_scale(runs: Observations) -> Scale:
-    """The (N, D) of the largest runs, where a prediction is made unless another scale is asked for."""
-    i = int(np.argmax(runs.scale_groups))
-    return Scale(runs.model_params[i], runs.train_tokens[i])
 
 
 def _columns(domain_set: DomainSet) -> Select[*tuple[Any, ...]]:

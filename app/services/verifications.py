@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from mixers.verification import contrast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -26,11 +26,13 @@ from app.schemas import (
     VerificationCreate,
     VerificationRead,
 )
-from app.services.mixtures import objective_values, targets_of
+from app.services.mixtures import targets_of
 from app.services.observations import loss_matrix
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
 from app.services.studies import find_study
+from mixers.fidelity import objective_values
+from mixers.verification import contrast, mean_and_stderr
 
 RECOMMENDED = "recommended"
 _GONE = (RunState.FAILED, RunState.CANCELLED)
@@ -39,18 +41,24 @@ _GONE = (RunState.FAILED, RunState.CANCELLED)
 def create_verification(
     session: Session, recommendation_id: UUID, body: VerificationCreate, max_attempts: int, now: datetime
 ) -> RunsCreated:
-    """Queue one run of each arm with each seed. They never enter a fit.
+    """Queue one run of each arm with each seed, but for those that wait or are trained already.
+
+    They never enter a fit. Asking again therefore replaces only what failed or was cancelled.
 
     Raises:
-        Conflict: the recommendation is not finished; or a seed of an arm is queued or trained already.
+        Conflict: the recommendation is not finished, or nothing is missing.
         InvalidRequest: a seed twice; or settings other than those of the seeds before, which could not be compared.
     """
     recommendation = find_recommendation(session, recommendation_id)
     require_recommended(recommendation)
     study = find_study(session, recommendation.study_id)
     arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)])
-    _check_against_earlier(_runs(session, recommendation.id), body, list(arms))
-    pairs = [(seed, arm) for seed in body.seeds for arm in arms]
+    alive = [run for run in _runs(session, recommendation.id) if run.state not in _GONE]
+    _check_comparable(alive, body)
+    taken = {(run.seed, run.arm) for run in alive}
+    pairs = [(seed, arm) for seed in body.seeds for arm in arms if (seed, arm) not in taken]
+    if not pairs:
+        raise Conflict("every arm is queued or trained with each of these seeds already; ask for other seeds")
     runs = []
     for key, (seed, arm) in zip(new_ids(len(pairs), now), pairs, strict=True):
         wanted = RunCreate(
@@ -74,19 +82,13 @@ def _mixtures(recommendation: Recommendation, arms: Sequence[str]) -> dict[str, 
     return {arm: recommendation.predictions[arm]["weights"] for arm in arms}
 
 
-def _check_against_earlier(earlier: Sequence[Run], body: VerificationCreate, arms: Sequence[str]) -> None:
+def _check_comparable(alive: Sequence[Run], body: VerificationCreate) -> None:
     for i, seed in enumerate(body.seeds):
         if seed in body.seeds[:i]:
             raise InvalidRequest.of(f"seeds.{i}", f"seed {seed} is given twice", "different seeds")
-    alive = [run for run in earlier if run.state not in _GONE]
     if any(run.batch_key != body.settings.batch_key for run in alive):
         message = "differs from the settings that this recommendation was verified with before"
         raise InvalidRequest.of("settings", message, "the same settings, so that the seeds can be compared")
-    taken = {(run.arm, run.seed) for run in alive}
-    for arm in arms:
-        for seed in body.seeds:
-            if (arm, seed) in taken:
-                raise Conflict(f"seed {seed} of {arm} is queued or trained already; ask for other seeds")
 
 
 def get_verification(session: Session, recommendation_id: UUID) -> VerificationRead:
@@ -115,20 +117,20 @@ def _objective_by_seed(runs: Sequence[Run], study: Study) -> dict[int, float]:
     """The measured objective of each seed that has it."""
     done = [run for run in runs if run.state is RunState.SUCCEEDED]
     targets = targets_of(study.targets)
-    values = objective_values(loss_matrix(targets, [run.losses or {} for run in done]), targets)
+    values = objective_values(loss_matrix(targets, [run.losses or {} for run in done]), targets.weights)
     return {run.seed: value for run, value in zip(done, values.tolist(), strict=True) if math.isfinite(value)}
 
 
 def _arm(name: str, runs: Sequence[Run], measured: dict[int, float], recommendation: Recommendation) -> ArmRead:
-    values = np.array(list(measured.values()))
+    mean, stderr = mean_and_stderr(np.array(list(measured.values()))) if measured else (None, None)
     predicted: dict[str, Any] | None = recommendation.predictions.get(name)
     return ArmRead(
         name=name,
         weights=runs[0].weights,
-        seeds_done=len(values),
+        seeds_done=len(measured),
         seeds_asked=len({run.seed for run in runs if run.state is not RunState.CANCELLED}),
-        mean=float(values.mean()) if len(values) else None,
-        stderr=float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+        mean=mean,
+        stderr=None if len(measured) < 2 else stderr,
         predicted=Interval.model_validate(predicted["objective"]) if predicted else None,
     )
 
@@ -139,6 +141,4 @@ def _contrast(baseline: str, recommended: dict[int, float], other: dict[int, flo
     if len(seeds) < 2:
         return ContrastRead(baseline=baseline, difference=None, low=None, high=None, verdict="not enough runs")
     found = contrast(np.array([recommended[s] for s in seeds]), np.array([other[s] for s in seeds]))
-    return ContrastRead(
-        baseline=baseline, difference=found.difference, low=found.low, high=found.high, verdict=found.verdict
-    )
+    return ContrastRead.model_validate({"baseline": baseline, **asdict(found)})
