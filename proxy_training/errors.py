@@ -1,4 +1,4 @@
-"""What can go wrong between a text file and a loss. Every message is one sentence: what, where, what instead."""
+"""What can go wrong between a text file and a reported loss. A message is one sentence: what, where, what instead."""
 
 
 class ProxyError(Exception):
@@ -10,7 +10,7 @@ class CorpusError(ProxyError):
 
 
 class SpecError(ProxyError):
-    """A proxy spec asks for what this corpus, model or machine cannot give."""
+    """A proxy spec asks for what this corpus, model or machine cannot give; another attempt would fail alike."""
 
 
 class CheckpointError(ProxyError):
@@ -18,4 +18,24 @@ class CheckpointError(ProxyError):
 
 
 class ServiceError(ProxyError):
-    """The service did not answer, or answered with something that an agent cannot use."""
+    """The service cannot be talked to."""
+
+
+class Unreachable(ServiceError):
+    """No usable answer: no connection, a time-out, or an error of the server; trying again may help."""
+
+
+class Refused(ServiceError):
+    """The service answered that the request is wrong; the same request would be refused again.
+
+    Args:
+        status: the HTTP status.
+    """
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class LeaseLost(Refused):
+    """The run belongs to another attempt now: stop it and report nothing."""

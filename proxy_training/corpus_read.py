@@ -1,0 +1,153 @@
+"""An opened corpus folder: token arrays as memory maps, documents as views into them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Int, UInt
+
+from proxy_training.errors import CorpusError
+from proxy_training.manifest import (
+    INDEX_COLUMNS,
+    INDEX_ROW_BYTES,
+    DomainManifest,
+    Manifest,
+    ShardFile,
+    Split,
+    read_manifest,
+)
+
+
+class Corpus:
+    """A tokenised corpus; nothing is read until it is asked for, and then by the page."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._by_name = {domain.name: domain for domain in manifest.domains}
+        self._maps: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = False) -> Corpus:
+        """Open the corpus in ``folder``. Sizes are always checked; with ``verify`` every byte, by checksum.
+
+        Raises:
+            CorpusError: naming the file that is missing, cut short or changed.
+        """
+        manifest = read_manifest(folder)
+        for domain in manifest.domains:
+            for split in domain.splits:
+                _check_sizes(folder, split, np.dtype(manifest.dtype).itemsize)
+        if verify:
+            for domain in manifest.domains:
+                for split in domain.splits:
+                    for file in split.files:
+                        _check_content(folder, file)
+        return cls(folder, manifest)
+
+    @property
+    def corpus_hash(self) -> str:
+        return self.manifest.corpus_hash
+
+    @property
+    def tokenizer(self) -> str:
+        return self.manifest.tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        return self.manifest.vocab_size
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+    def train_tokens(self, domain: str) -> int:
+        return self._domain(domain).train.tokens
+
+    def bytes_per_token(self, domain: str) -> float:
+        """UTF-8 bytes of text a token, over the training part; 1 for the byte tokeniser."""
+        train = self._domain(domain).train
+        return train.bytes / train.tokens
+
+    def train_array(self, domain: str) -> UInt[np.ndarray, " tokens"]:
+        """All training tokens, documents one after another; read-only, mapped from the disk."""
+        return self._tokens(self._domain(domain).train)
+
+    def validation_documents(self, domain: str) -> Sequence[UInt[np.ndarray, " tokens"]]:
+        """The tokens of every validation document. Any first n of them are a fair sample."""
+        split = self._domain(domain).validation
+        return _Documents(self._tokens(split), self._index(split))
+
+    def validation_bytes(self, domain: str) -> Sequence[int]:
+        """The UTF-8 bytes of every validation document, in the same order."""
+        return self._index(self._domain(domain).validation)[:, 2].tolist()
+
+    def _domain(self, name: str) -> DomainManifest:
+        if name not in self._by_name:
+            raise CorpusError(f"the corpus {self.folder} has no domain {name!r}; it has {', '.join(self.domains)}")
+        return self._by_name[name]
+
+    def _tokens(self, split: Split) -> UInt[np.ndarray, " tokens"]:
+        return self._map(split.shard, np.dtype(self.manifest.dtype).newbyteorder("<"))
+
+    def _index(self, split: Split) -> Int[np.ndarray, "documents 3"]:
+        return self._map(split.index, np.dtype("<i8")).reshape(-1, INDEX_COLUMNS)
+
+    def _map(self, file: ShardFile, dtype: np.dtype) -> np.ndarray:
+        if file.file not in self._maps:
+            try:
+                mapped = np.memmap(self.folder / file.file, dtype=dtype, mode="r")
+            except (OSError, ValueError) as exc:
+                raise CorpusError(f"{self.folder / file.file} cannot be read: {exc}") from exc
+            self._maps[file.file] = np.asarray(mapped)  # a plain view: indexing a memmap costs several times as much
+        return self._maps[file.file]
+
+
+class _Documents(Sequence[np.ndarray]):
+    """Documents as views of one token array."""
+
+    def __init__(self, tokens: np.ndarray, index: np.ndarray) -> None:
+        self._tokens = tokens
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, at: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, at: slice) -> _Documents: ...
+    def __getitem__(self, at: int | slice) -> np.ndarray | _Documents:
+        if isinstance(at, slice):
+            return _Documents(self._tokens, self._index[at])
+        first, tokens, _ = self._index[at].tolist()
+        return self._tokens[first : first + tokens]
+
+
+def _check_sizes(folder: Path, split: Split, token_bytes: int) -> None:
+    wanted = (split.tokens * token_bytes, split.documents * INDEX_ROW_BYTES)
+    for file, size in zip(split.files, wanted, strict=True):
+        path = folder / file.file
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError as exc:
+            raise CorpusError(f"{path} is missing; build the corpus again") from exc
+        except OSError as exc:
+            raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
+        if not found == file.bytes == size:
+            raise CorpusError(f"{path} has {found} bytes where the manifest means {size}; build the corpus again")
+
+
+def _check_content(folder: Path, file: ShardFile) -> None:
+    path = folder / file.file
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as exc:
+        raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
+    if found != file.sha256:
+        raise CorpusError(f"{path} was changed: its checksum is not that of the manifest; build the corpus again")
