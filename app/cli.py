@@ -100,3 +100,7 @@ def _refuser(error: Exception) -> Callable[[], None]:
 def _drop_stdout() -> None:
     """Let what is still buffered go nowhere: the reader has left, and Python would complain when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What every test shares: shapes checked while the mathematics runs, and swarm folders to read.
+
+The public tables of proxy runs are not part of this project. Tests on them look for ``../shared/data`` beside the
+checkout, or where MIXWRIGHT_PUBLIC_TABLES points, and skip when they are not there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+import tests.shape_checks  # noqa: F401  # the hook finds its checker as an attribute of the package
+
+# Before anything imports mixers: from here on a wrong shape or type in its annotations is an error.
+install_import_hook("mixers", "tests.shape_checks.check")
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_TABLES = Path(os.environ.get("MIXWRIGHT_PUBLIC_TABLES") or _CHECKOUT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the repository."""
+    return _CHECKOUT
+
+
+@pytest.fixture
+def public_table() -> Callable[[str], Path]:
+    """The folder of a named public table; skips the test where the tables are not at hand."""
+
+    def find(name: str) -> Path:
+        folder = _TABLES / name
+        if not (folder / "runs.csv").is_file():
+            pytest.skip(f"the public table {name} is not at hand (MIXWRIGHT_PUBLIC_TABLES names the folder of them)")
+        return folder
+
+    return find
