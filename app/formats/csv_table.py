@@ -159,7 +159,7 @@ def _text(path: Path) -> str:
 
 def _records(path: Path, text: str) -> Iterable[tuple[int, list[str]]]:
     """(line, stripped cells) of every record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     line = 1
     while True:
         try:
