@@ -126,6 +126,12 @@ class _DomainBuild:
     duplicates: int = 0
     empty: int = 0
     validation_keys: list[bytes] = field(default_factory=list)
+    first_train_hash: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Hashes are uniform: those below the fraction of all numbers of 8 bytes are the fraction of the documents.
+        limit = int(self.config.validation_fraction * 2 ** (8 * _SPLIT_BYTES))
+        self.first_train_hash = limit.to_bytes(_SPLIT_BYTES, "big")
 
     def run(self, paths: list[Path], folder: Path, meter: _Meter) -> DomainManifest:
         """Write the shards of the domain and say what they hold."""
@@ -157,7 +163,7 @@ class _DomainBuild:
             return
         self.seen.add(digest)
         tokens = self.tokenizer.encode(utf8)
-        if is_validation(digest, self.config.validation_fraction):
+        if digest < self.first_train_hash:
             self.validation_keys.append(digest[_SPLIT_BYTES:])
             validation.add(tokens, len(utf8))
         else:
@@ -190,22 +196,17 @@ class _DomainBuild:
             )
 
 
-def is_validation(digest: bytes, fraction: float) -> bool:
-    """Whether the document of this hash belongs to the validation part."""
-    return int.from_bytes(digest[:_SPLIT_BYTES], "big") < fraction * 2 ** (8 * _SPLIT_BYTES)
-
-
 def _documents(path: Path, domain: str, meter: _Meter) -> Iterator[bytes]:
     """The documents of one file, with a report about every MiB."""
     try:
         with path.open("rb") as file:
-            reported = 0
+            unreported = 0
             for utf8 in reader_for(path)(file, str(path)):
                 yield utf8
-                position = file.tell()
-                if position >= reported + _REPORT_BYTES:
-                    reported = position
-                    meter.report(domain, position)
+                unreported += len(utf8)
+                if unreported >= _REPORT_BYTES:
+                    unreported = 0
+                    meter.report(domain, file.tell())
             meter.file_finished(domain, file.tell())
     except OSError as exc:
         raise CorpusError(f"domain {domain!r}: {path} cannot be read: {exc.strerror}") from exc

@@ -79,7 +79,6 @@ def _show(folder: Path, manifest: Manifest) -> None:
     table.add_column("domain", overflow="fold")
     for heading in ("documents", "train tokens", "validation tokens", "duplicates dropped"):
         table.add_column(heading, justify="right")
-    table.add_column("licence", no_wrap=True)  # the whole text is in the manifest
     for domain in manifest.domains:
         counts = (
             domain.train.documents + domain.validation.documents,
@@ -87,9 +86,12 @@ def _show(folder: Path, manifest: Manifest) -> None:
             domain.validation.tokens,
             domain.duplicates_dropped,
         )
-        table.add_row(Text(domain.name), *(f"{count:,}" for count in counts), Text(domain.licence or "not stated"))
+        table.add_row(Text(domain.name), *(f"{count:,}" for count in counts))
     console = Console()
     console.print(table)
+    for domain in manifest.domains:
+        origin = f"{domain.name}: {domain.licence or 'no licence stated'} ({domain.source or 'no source stated'})"
+        console.print(origin, markup=False, highlight=False, soft_wrap=True)
     console.print(f"tokenizer    {manifest.tokenizer}, {manifest.vocab_size} tokens", markup=False, highlight=False)
     console.print(f"corpus hash  {manifest.corpus_hash}", highlight=False)
     console.print(f"folder       {folder}", markup=False, highlight=False, soft_wrap=True)

@@ -76,6 +76,7 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[bytes]:
     Raises:
         CorpusError: naming file and line.
     """
+    decode = json.JSONDecoder().decode
     lines = iter(partial(file.readline, LARGEST_DOCUMENT_BYTES + 1), b"")
     for number, line in enumerate(lines, start=1):
         if len(line) > LARGEST_DOCUMENT_BYTES:
@@ -85,10 +86,10 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[bytes]:
         if line.isspace():
             continue
         try:
-            record = json.loads(line.decode())
-            yield record["text"].encode()
+            utf8 = decode(line.decode())["text"].encode()
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as exc:
             raise CorpusError(f"{name}, line {number}: {_wrong_line(exc)}") from exc
+        yield utf8
 
 
 def _wrong_line(error: Exception) -> str:

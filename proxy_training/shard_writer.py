@@ -76,12 +76,14 @@ class ShardWriter:
 
     def add(self, tokens: UInt[np.ndarray, " tokens"], utf8_bytes: int) -> None:
         """Append one document."""
-        self._tokens_file.write(tokens.data.cast("B"))
-        self._index_file.write(_ROW.pack(self.tokens, len(tokens), utf8_bytes))
+        count = len(tokens)
+        self._tokens_file.write(tokens.data)
+        self._index_file.write(_ROW.pack(self.tokens, count, utf8_bytes))
         self.documents += 1
-        self.tokens += len(tokens)
+        self.tokens += count
         self.bytes += utf8_bytes
-        self.longest_tokens = max(self.longest_tokens, len(tokens))
+        if count > self.longest_tokens:
+            self.longest_tokens = count
 
     def finish(self) -> Split:
         """Put the split on the disk, its index in the order in which the documents came."""
