@@ -1,0 +1,259 @@
+"""A pull agent: claims batches of runs over HTTP, trains them, reports, and leaves nothing behind.
+
+    register -> ( deliver reports -> claim -> train -> write reports )* -> give back what is not finished
+
+Every outcome is written to the spool before it is sent, so that neither a lost network nor a killed process loses it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from proxy_training.backoff import Backoff
+from proxy_training.engines.base import Engine
+from proxy_training.errors import CorpusError, ProxyError, Refused, ServiceError, Unreachable
+from proxy_training.leases import Leases
+from proxy_training.registration import Registration
+from proxy_training.service_client import ClaimedRun, ServiceClient
+from proxy_training.spec import ModelSpec, ProxyResult, TrajectoryPoint
+from proxy_training.spool import Report, Spool
+from proxy_training.stopping import StopRequest
+from proxy_training.work import Assignment, Failure, Outcome
+
+# A queue that was empty is asked again soon, then ever less often.
+_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.5, 5.0
+_FIRST_OUTAGE_SECONDS, _LONGEST_OUTAGE_SECONDS = 0.5, 30.0
+# An engine that breaks this often in a row would break every run of the queue.
+_BROKEN_BATCHES = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """How an agent behaves.
+
+    Args:
+        max_stack: runs to claim at once; by the size of the model when None.
+        exit_when_idle_seconds: leave after this long without work; never when None.
+    """
+
+    lease_seconds: float = 30.0
+    max_stack: int | None = None
+    exit_when_idle_seconds: float | None = None
+
+
+class Agent:
+    """One worker of one service.
+
+    Args:
+        corpora: the folder of every tokenised corpus at hand, by corpus hash.
+    """
+
+    def __init__(
+        self,
+        client: ServiceClient,
+        registration: Registration,
+        engine: Engine,
+        corpora: Mapping[str, Path],
+        spool: Spool,
+        options: AgentOptions,
+        stop: StopRequest,
+    ) -> None:
+        self._client = client
+        self._registration = registration
+        self._engine = engine
+        self._corpora = dict(corpora)
+        self._spool = spool
+        self._options = options
+        self._stop = stop
+        self._leases = Leases(client, registration, options.lease_seconds)
+        self._ask_for = options.max_stack or engine.preferred_stack(ModelSpec())
+        self._broken_batches = 0
+        rng = random.Random()
+        self._poll = Backoff(_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS, rng)
+        self._outage = Backoff(_FIRST_OUTAGE_SECONDS, _LONGEST_OUTAGE_SECONDS, rng)
+
+    def run(self) -> None:
+        """Work until told to stop, or idle for long enough.
+
+        Raises:
+            ServiceError: the service refuses this agent, or could not be reached for as long as it may be idle.
+            CorpusError: a corpus cannot be read any more.
+            ProxyError: the engine broke again and again.
+        """
+        with self._leases:
+            try:
+                self._loop()
+            finally:
+                self._leave()
+
+    def _loop(self) -> None:
+        idle_since = time.monotonic()
+        while not self._stop:
+            try:
+                self._deliver()
+                runs = self._claim()
+            except Unreachable as error:
+                if self._idle_too_long(idle_since):
+                    raise
+                log.warning("Waiting for the service: %s", error, extra={"event": "service_unreachable"})
+                self._stop.wait(self._outage.pause_seconds())
+                continue
+            self._outage.reset()
+            if runs:
+                self._work(runs)
+                self._poll.reset()
+                idle_since = time.monotonic()
+            elif self._idle_too_long(idle_since):
+                log.info("No work; leaving", extra={"event": "agent_idle"})
+                return
+            else:
+                self._stop.wait(self._poll.pause_seconds())
+
+    def _idle_too_long(self, since: float) -> bool:
+        limit = self._options.exit_when_idle_seconds
+        return limit is not None and time.monotonic() - since >= limit
+
+    def _claim(self) -> list[ClaimedRun]:
+        """A batch to train; runs that do not belong into it are given back at once."""
+        agent_id = self._registration.agent_id()
+        try:
+            runs = self._client.claim(agent_id, self._ask_for, list(self._corpora), self._options.lease_seconds)
+        except Refused as refusal:
+            if refusal.status != HTTPStatus.NOT_FOUND:
+                raise
+            self._registration.forgotten(agent_id)
+            return []
+        for run in runs:
+            self._leases.hold(run.run_id, run.attempt)
+        return self._trimmed(runs)
+
+    def _trimmed(self, runs: list[ClaimedRun]) -> list[ClaimedRun]:
+        """As many runs as are best trained together; the next claim asks for no more."""
+        if not runs or self._options.max_stack is not None:
+            return runs
+        self._ask_for = self._engine.preferred_stack(runs[0].spec.settings.model)
+        for run in runs[self._ask_for :]:
+            self._give_back(run.run_id, run.attempt)
+        return runs[: self._ask_for]
+
+    def _work(self, runs: Sequence[ClaimedRun]) -> None:
+        settings = runs[0].spec.settings
+        log.info(
+            "Training %d runs of %d parameters on %d tokens",
+            len(runs),
+            settings.model.non_embedding_params,
+            settings.train_tokens,
+            extra={"event": "batch_started", "run_ids": [run.run_id for run in runs]},
+        )
+        watcher = _BatchWatcher(runs, self._client.server, self._spool, self._leases, self._stop)
+        assignments = [Assignment(run.run_id, run.spec) for run in runs]
+        try:
+            self._engine.train(assignments, self._corpora[settings.corpus_hash], watcher)
+        except Exception as error:
+            # Whatever it is: the service must hear of it now, not when the leases run out.
+            watcher.fail_the_rest(f"{type(error).__name__}: {error}")
+            self._judge_break(error)
+        else:
+            if not self._stop:
+                watcher.fail_the_rest("the engine ended without an outcome")
+            self._broken_batches = 0
+        finally:
+            for run_id in set(self._leases.lost()):
+                self._leases.let_go(run_id)
+
+    def _judge_break(self, error: Exception) -> None:
+        """Go on after a break that may have been this batch's own, end after one that will come again."""
+        self._broken_batches += 1
+        log.error("The batch broke", exc_info=error, extra={"event": "batch_broken"})
+        if isinstance(error, CorpusError):
+            raise error
+        if self._broken_batches >= _BROKEN_BATCHES:
+            raise ProxyError(
+                f"{_BROKEN_BATCHES} batches in a row broke, the last one with {type(error).__name__}: {error}"
+            ) from error
+
+    def _deliver(self) -> None:
+        """Send every report that waits, those of earlier processes too."""
+        for report in self._spool.reports(self._client.server):
+            taken = self._spool.deliver(report, self._client)
+            self._leases.let_go(report.run_id)
+            if taken:
+                log.info(
+                    "Run %s %s",
+                    report.run_id,
+                    report.result.status if report.result else f"failed: {report.reason}",
+                    extra={"event": "run_reported", "run_id": report.run_id},
+                )
+
+    def _leave(self) -> None:
+        """Deliver what is done and give back what is not; a service that is away gets its runs back by time."""
+        try:
+            self._deliver()
+            waiting = {report.run_id for report in self._spool.reports(self._client.server)}
+            for run_id, attempt in self._leases.held().items():
+                if run_id not in waiting:
+                    self._give_back(run_id, attempt)
+        except ServiceError as error:
+            log.warning("Left without the service: %s", error, extra={"event": "leave_failed"})
+        log.info("Stopped", extra={"event": "agent_stopped"})
+
+    def _give_back(self, run_id: str, attempt: int) -> None:
+        """Release a lease.
+
+        Raises:
+            Unreachable: the service is not there.
+        """
+        self._leases.let_go(run_id)
+        try:
+            self._client.release(run_id, attempt)
+        except Refused as refusal:  # it was lost already
+            log.warning("Run %s: %s", run_id, refusal, extra={"event": "release_refused", "run_id": run_id})
+        else:
+            log.info("Gave run %s back", run_id, extra={"event": "run_released", "run_id": run_id})
+
+
+class _BatchWatcher:
+    """Turns what an engine says into heartbeats and reports."""
+
+    def __init__(
+        self, runs: Sequence[ClaimedRun], server: str, spool: Spool, leases: Leases, stop: StopRequest
+    ) -> None:
+        self._attempts = {run.run_id: run.attempt for run in runs}
+        self._server = server
+        self._spool = spool
+        self._leases = leases
+        self._stop = stop
+        self._ended: set[str] = set()
+
+    def stopping(self) -> bool:
+        return bool(self._stop)
+
+    def unwanted(self) -> Collection[str]:
+        return self._leases.lost()
+
+    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
+        self._leases.progressed(run_ids, train_tokens)
+
+    def measured(self, run_id: str, point: TrajectoryPoint) -> None:
+        self._leases.measured(run_id, point)
+
+    def ended(self, run_id: str, outcome: Outcome) -> None:
+        self._ended.add(run_id)
+        if run_id in self._leases.lost():
+            return
+        if isinstance(outcome, ProxyResult) and outcome.status == "diverged":
+            log.warning("Run %s diverged", run_id, extra={"event": "run_diverged", "run_id": run_id})
+        self._spool.add(Report.of(self._server, run_id, self._attempts[run_id], outcome))
+
+    def fail_the_rest(self, reason: str) -> None:
+        """Runs without an outcome have failed for ``reason``; another attempt may fare better."""
+        for run_id in self._attempts.keys() - self._ended:
+            self.ended(run_id, Failure(reason, retry=True))

@@ -1,0 +1,72 @@
+"""The commands of this room: ``mixwright agent`` and ``mixwright corpus``."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy_training import corpus_commands
+from proxy_training.command_errors import one_sentence
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line; torch is imported by the command that needs it."""
+    app.command()(agent)
+    corpus_commands.register(app)
+
+
+def agent(
+    corpus: Annotated[list[Path], typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")],
+    server: Annotated[
+        str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")
+    ] = "http://127.0.0.1:8321",
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MIXWRIGHT_API_KEY", show_default=False, help="Key of the service; better in the variable."
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where runs are trained.")] = "in_process",
+    max_stack: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Runs to train as one [default: by the size of the model].")
+    ] = None,
+    lease_seconds: Annotated[
+        float, typer.Option(min=1, max=3600, help="How long the service waits for a sign of life.")
+    ] = 30.0,
+    exit_when_idle: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Leave after this long without work.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Shown in the service [default: host and process number].")] = None,
+    spool: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keeps undelivered results [default: .mixwright/agent].")
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=1, help="Training time that a killed agent may lose.")
+    ] = 120.0,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
+) -> None:
+    """Claim proxy runs from the service, train them and report. SIGTERM or Ctrl-C gives unfinished runs back."""
+    # Before torch is imported: it sizes its pools by this. One thread a process is fastest; run several agents.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from proxy_training.agent import AgentOptions
+    from proxy_training.agent_log import configure_logs
+    from proxy_training.agent_process import AgentSetup, run_agent
+
+    setup = AgentSetup(
+        server=server,
+        api_key=api_key,
+        engine=engine,
+        corpora=tuple(corpus),
+        name=name or f"{socket.gethostname()}-{os.getpid()}",
+        spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
+        checkpoint_seconds=checkpoint_seconds,
+        parent_pid=parent,
+        options=AgentOptions(lease_seconds, max_stack, exit_when_idle),
+    )
+    configure_logs()
+    with one_sentence():
+        run_agent(setup)

@@ -1,0 +1,78 @@
+"""Trains in the calling thread: one stack after the other, on this machine's CPU or GPU."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from proxy_training.checkpoint import CheckpointPolicy
+from proxy_training.corpus_read import Corpus
+from proxy_training.engines.base import Engine
+from proxy_training.errors import SpecError
+from proxy_training.evaluate import ValidationSet
+from proxy_training.sampler import SequenceSampler
+from proxy_training.spec import ModelSpec
+from proxy_training.stack_size import preferred_stack
+from proxy_training.stacked_run import StackedRun
+from proxy_training.work import Assignment, Failure, Watcher
+
+
+class InProcessEngine(Engine):
+    """One process, one thread of torch: several agents on one machine share its cores without disturbing each other.
+
+    Args:
+        device: the GPU when there is one, else the CPU.
+    """
+
+    name: ClassVar[str] = "in_process"
+    summary: ClassVar[str] = "trains in the agent's own process"
+
+    def __init__(self, policy: CheckpointPolicy | None = None, device: torch.device | None = None) -> None:
+        super().__init__(policy)
+        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._corpora: dict[Path, Corpus] = {}
+        self._validations: dict[tuple[Path, int, int], ValidationSet] = {}
+
+    @property
+    def device(self) -> str:
+        if self._device.type == "cuda":
+            return torch.cuda.get_device_name(self._device)
+        return f"cpu, {platform.machine()}, 1 thread"
+
+    def preferred_stack(self, model: ModelSpec) -> int:
+        return preferred_stack(model, self._device)
+
+    def train(self, assignments: Sequence[Assignment], corpus_folder: Path, watcher: Watcher) -> None:
+        torch.set_num_threads(1)  # two threads on a loaded machine are several times slower than one
+        corpus = self._open(corpus_folder)
+        fitting = [assignment for assignment in assignments if _fits(assignment, corpus, watcher)]
+        if not fitting:
+            return
+        settings = fitting[0].spec.settings
+        validation = self._validation(corpus_folder, settings.model.context, settings.eval_sequences)
+        StackedRun(fitting, corpus, validation, watcher, self._device, self._policy).run()
+
+    def _open(self, folder: Path) -> Corpus:
+        if folder not in self._corpora:
+            self._corpora[folder] = Corpus.open(folder)
+        return self._corpora[folder]
+
+    def _validation(self, folder: Path, context: int, max_windows: int) -> ValidationSet:
+        """Batch after batch looks at the same windows: they are cut once, and only those of the last batch are kept."""
+        key = (folder, context, max_windows)
+        if key not in self._validations:
+            self._validations = {key: ValidationSet.of(self._open(folder), context, max_windows)}
+        return self._validations[key]
+
+
+def _fits(assignment: Assignment, corpus: Corpus, watcher: Watcher) -> bool:
+    try:
+        SequenceSampler(corpus, assignment.spec)
+    except SpecError as error:
+        watcher.ended(assignment.run_id, Failure(str(error), retry=False))
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""Losses on validation documents, in bits per UTF-8 byte, with their standard error over documents.
+
+Bits per byte does not depend on the tokeniser. A domain's loss is the ratio of all bits to all bytes that were
+looked at, so that long documents count for their length; documents, not tokens, are the independent draws.
+The first token of a document has nothing before it and is not predicted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from proxy_training.corpus_read import Corpus
+from proxy_training.errors import CorpusError
+from proxy_training.model import StackedDecoder
+from proxy_training.spec import Measured
+
+# Predicted tokens a forward pass: on a CPU what its caches hold, on a GPU what fills it.
+_CHUNK_TOKENS = {"cpu": 4096, "cuda": 65536}
+_NOT_PREDICTED = -1
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The windows that every measurement looks at: S windows of T tokens, of D documents, of all domains.
+
+    Args:
+        tokens: (S, T + 1), shortest windows first; inputs are all but the last column, labels all but the first,
+            and a negative number marks the end of a shorter window.
+        lengths: predicted tokens of a window, (S,).
+        document: the document of a window, (S,).
+        domain: the domain of a document, (D,), as an index into ``names``.
+        document_bytes: UTF-8 bytes that the windows of a document predict, (D,).
+    """
+
+    names: tuple[str, ...]
+    tokens: Int[np.ndarray, "S T1"]
+    lengths: Int[np.ndarray, " S"]
+    document: Int[np.ndarray, " S"]
+    domain: Int[np.ndarray, " D"]
+    document_bytes: Float[np.ndarray, " D"]
+
+    @classmethod
+    def of(cls, corpus: Corpus, context: int, max_windows: int) -> ValidationSet:
+        """Windows of every domain of the corpus, at most ``max_windows`` each, spread evenly over its text.
+
+        Raises:
+            CorpusError: a domain has no validation document of two tokens or more.
+        """
+        tokens: list[np.ndarray] = []
+        document: list[int] = []
+        domain: list[int] = []
+        counted: list[float] = []
+        for at, name in enumerate(corpus.domains):
+            for rows, text_bytes in _windows_by_document(corpus, name, context, max_windows):
+                tokens.append(rows)
+                document += [len(domain)] * len(rows)
+                domain.append(at)
+                counted.append(text_bytes)
+        stacked = np.concatenate(tokens)
+        lengths = (stacked[:, 1:] != _NOT_PREDICTED).sum(axis=1)
+        order = np.argsort(lengths, kind="stable")
+        return cls(
+            names=corpus.domains,
+            tokens=stacked[order],
+            lengths=lengths[order],
+            document=np.array(document)[order],
+            domain=np.array(domain),
+            document_bytes=np.array(counted),
+        )
+
+
+def _windows_by_document(
+    corpus: Corpus, name: str, context: int, max_windows: int
+) -> list[tuple[Int[np.ndarray, "s T1"], float]]:
+    """The chosen windows of every document of a domain, and the bytes that they predict."""
+    documents = corpus.validation_documents(name)
+    lengths = np.array([len(text) for text in documents], dtype=np.int64)
+    windows = -(-np.maximum(lengths - 1, 0) // context)
+    total = int(windows.sum())
+    if total == 0:
+        raise CorpusError(f"domain {name!r} has no validation document of two tokens or more; give it more text")
+    count = min(total, max_windows)
+    # The middles of ``count`` equal parts of all windows: a systematic sample, the same for every run.
+    chosen = (2 * np.arange(count) + 1) * total // (2 * count)
+    ends = np.cumsum(windows)
+    owner = np.searchsorted(ends, chosen, side="right")
+    starts = (chosen - (ends - windows)[owner]) * context
+    text_bytes = corpus.validation_bytes(name)
+    found = []
+    for index in np.unique(owner):
+        rows = _cut(documents[int(index)], starts[owner == index], context)
+        predicted = int((rows[:, 1:] != _NOT_PREDICTED).sum())
+        found.append((rows, text_bytes[int(index)] * predicted / int(lengths[index])))
+    return found
+
+
+def _cut(text: np.ndarray, starts: Int[np.ndarray, " s"], context: int) -> Int[np.ndarray, "s T1"]:
+    rows = np.full((len(starts), context + 1), _NOT_PREDICTED, dtype=np.int64)
+    for row, start in zip(rows, starts, strict=True):
+        part = text[start : start + context + 1]
+        row[: len(part)] = part
+    return rows
+
+
+def evaluate(decoder: StackedDecoder, flat: Tensor, validation: ValidationSet) -> list[dict[str, Measured] | None]:
+    """The loss of every domain for each of the K proxies in ``flat`` (K, P); None for a proxy that has diverged."""
+    nats = _document_nats(decoder, flat, validation)
+    return [_measured(row, validation) if np.isfinite(row).all() else None for row in nats]
+
+
+@torch.inference_mode()
+def _document_nats(decoder: StackedDecoder, flat: Tensor, validation: ValidationSet) -> Float[np.ndarray, "K D"]:
+    proxies, device = flat.shape[0], flat.device
+    windows, context = len(validation.tokens), validation.tokens.shape[1] - 1
+    total = torch.zeros(proxies, len(validation.domain), dtype=torch.float64, device=device)
+    step = max(1, _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"]) // (proxies * context))
+    for first in range(0, windows, step):
+        # Windows are sorted by length: a chunk of short ones is cut to the longest of them.
+        width = int(validation.lengths[min(first + step, windows) - 1])
+        rows = torch.from_numpy(validation.tokens[first : first + step, : width + 1]).to(device)
+        inputs = rows[:, :-1].clamp(min=0).expand(proxies, -1, -1)
+        nats = decoder.losses(flat, inputs, rows[:, 1:].expand(proxies, -1, -1))
+        owner = torch.from_numpy(validation.document[first : first + step]).to(device)
+        total.index_add_(1, owner, nats.sum(dim=2, dtype=torch.float64))
+    return total.cpu().numpy()
+
+
+def _measured(nats: Float[np.ndarray, " D"], validation: ValidationSet) -> dict[str, Measured]:
+    """Ratio estimates with the linearised standard error (Cochran 1977, Sampling Techniques, section 6.4)."""
+    losses = {}
+    for at, name in enumerate(validation.names):
+        mine = validation.domain == at
+        bits, text_bytes = nats[mine] / math.log(2), validation.document_bytes[mine]
+        value, count = float(bits.sum() / text_bytes.sum()), len(bits)
+        stderr = None
+        if count > 1:
+            residual = bits - value * text_bytes
+            stderr = float(np.sqrt(count / (count - 1) * (residual**2).sum()) / text_bytes.sum())
+        losses[name] = Measured(value=value, stderr=stderr)
+    return losses

@@ -1,0 +1,152 @@
+"""The runs that this agent holds, kept by a thread while another one trains.
+
+The thread sends heartbeats three times a lease, learns from their answers which runs are lost, and reports trajectory
+points of runs that take long enough for someone to watch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from proxy_training.errors import LeaseLost, ProxyError, Refused, Unreachable
+from proxy_training.registration import Registration
+from proxy_training.service_client import HeldRun, ServiceClient
+from proxy_training.spec import TrajectoryPoint
+
+_HEARTBEATS_A_LEASE = 3
+# Points of a run that ends sooner than this travel with its result only.
+_REPORT_EVERY_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    attempt: int
+    progress_tokens: int = 0
+
+
+class Leases:
+    """A context in which leases are kept alive."""
+
+    def __init__(self, client: ServiceClient, registration: Registration, lease_seconds: float) -> None:
+        self._client = client
+        self._registration = registration
+        self._lease_seconds = lease_seconds
+        self._lock = threading.Lock()
+        self._held: dict[str, _Held] = {}
+        self._lost: frozenset[str] = frozenset()  # replaced, never changed: the trainer reads it without the lock
+        self._points: list[tuple[str, TrajectoryPoint]] = []
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del kind, error, trace
+        self._closing.set()
+        self._thread.join()
+
+    def hold(self, run_id: str, attempt: int) -> None:
+        """A claimed run is ours from now on."""
+        with self._lock:
+            self._held[run_id] = _Held(attempt)
+            self._lost = self._lost - {run_id}
+
+    def let_go(self, run_id: str) -> None:
+        """The run is reported or given back; points that were not sent yet are dropped."""
+        with self._lock:
+            self._held.pop(run_id, None)
+            self._lost = self._lost - {run_id}
+            self._points = [(other, point) for other, point in self._points if other != run_id]
+
+    def held(self) -> dict[str, int]:
+        """The attempt of every run that is held and not lost."""
+        with self._lock:
+            return {run_id: held.attempt for run_id, held in self._held.items() if run_id not in self._lost}
+
+    def lost(self) -> Collection[str]:
+        """The held runs that the service has given to others."""
+        return self._lost
+
+    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
+        """The next heartbeat says how far these runs are."""
+        with self._lock:
+            for run_id in run_ids:
+                if run_id in self._held:
+                    self._held[run_id].progress_tokens = train_tokens
+
+    def measured(self, run_id: str, point: TrajectoryPoint) -> None:
+        """The point is sent soon, unless the run ends before."""
+        with self._lock:
+            if run_id in self._held:
+                self._points.append((run_id, point))
+
+    def _keep(self) -> None:
+        every = self._lease_seconds / _HEARTBEATS_A_LEASE
+        beat_at, report_at = time.monotonic() + every, time.monotonic() + _REPORT_EVERY_SECONDS
+        while not self._closing.wait(min(every, 0.25)):
+            now = time.monotonic()
+            if now >= beat_at:
+                beat_at = now + every
+                self._beat()
+            if now >= report_at:
+                report_at = now + _REPORT_EVERY_SECONDS
+                self._report_points()
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = [
+                HeldRun(run_id=run_id, attempt=run.attempt, progress_tokens=run.progress_tokens)
+                for run_id, run in self._held.items()
+                if run_id not in self._lost
+            ]
+        if not held:
+            return
+        try:
+            agent_id = self._registration.agent_id()
+            try:
+                self._lose(self._client.heartbeat(agent_id, held, self._lease_seconds))
+            except Refused as refusal:
+                if refusal.status != HTTPStatus.NOT_FOUND:
+                    raise
+                self._registration.forgotten(agent_id)
+        except ProxyError as error:  # the next heartbeat may fare better; the training goes on
+            log.warning("No heartbeat: %s", error, extra={"event": "heartbeat_failed"})
+
+    def _report_points(self) -> None:
+        with self._lock:
+            points, self._points = self._points, []
+            attempts = {run_id: run.attempt for run_id, run in self._held.items() if run_id not in self._lost}
+        for at, (run_id, point) in enumerate(points):
+            if run_id not in attempts:
+                continue
+            try:
+                self._client.measure(run_id, attempts[run_id], point)
+            except LeaseLost:
+                self._lose([run_id])
+            except Unreachable as error:
+                log.warning("Measurements wait: %s", error, extra={"event": "measurement_failed"})
+                with self._lock:
+                    self._points = points[at:] + self._points
+                return
+            except ProxyError as error:
+                log.warning("A measurement was refused: %s", error, extra={"event": "measurement_refused"})
+
+    def _lose(self, run_ids: Collection[str]) -> None:
+        with self._lock:
+            lost = self._held.keys() & set(run_ids)
+            self._lost = self._lost | lost
+        for run_id in lost:
+            log.warning("Run %s was lost", run_id, extra={"event": "run_lost", "run_id": run_id})

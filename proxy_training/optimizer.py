@@ -1,0 +1,54 @@
+"""AdamW on the rows of one matrix, each row clipped by its own norm.
+
+Notation: K proxies, P parameters, as in ``model.py``. Kingma & Ba 2015, Algorithm 1; Loshchilov & Hutter 2019,
+Algorithm 2 (decoupled decay).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from proxy_training.spec import OptimizerSpec
+
+_EPS = 1e-8  # keeps the step finite where no gradient was ever seen
+
+
+class StackedAdamW:
+    """The moments of K proxies. Rows never touch each other.
+
+    Args:
+        spec: rates and bounds, the same for every proxy of a stack.
+        like: the parameters, (K, P); only shape and device are used.
+        decay_mask: 1 where weight decay applies, (P,).
+    """
+
+    def __init__(self, spec: OptimizerSpec, like: Tensor, decay_mask: Tensor) -> None:
+        self.spec = spec
+        self.first = torch.zeros_like(like)
+        self.second = torch.zeros_like(like)
+        self._decay_mask = decay_mask.to(like.device)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these."""
+        self.first, self.second = self.first[rows], self.second[rows]
+
+    @torch.no_grad()
+    def update(self, flat: Tensor, grad: Tensor, norms: Tensor, rate: float, count: int) -> None:
+        """Move ``flat`` by one step, in place. ``grad`` is used up.
+
+        Args:
+            flat, grad: (K, P). norms: the norm of every row of ``grad``, (K,).
+            rate: the learning rate of this step.
+            count: how many steps there were, this one included; from 1.
+        """
+        spec = self.spec
+        grad.mul_((spec.grad_clip / norms.clamp(min=spec.grad_clip))[:, None])
+        self.first.lerp_(grad, 1 - spec.beta1)
+        self.second.mul_(spec.beta2).addcmul_(grad, grad, value=1 - spec.beta2)
+        if spec.weight_decay:
+            flat.mul_(1 - rate * spec.weight_decay * self._decay_mask)
+        spread = self.second.sqrt().div_(math.sqrt(1 - spec.beta2**count)).add_(_EPS)
+        flat.addcdiv_(self.first, spread, value=-rate / (1 - spec.beta1**count))

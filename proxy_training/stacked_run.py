@@ -1,0 +1,195 @@
+"""A stack from its first step, or from a checkpoint, to the results of its runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from proxy_training.checkpoint import CheckpointPolicy, MemberHeader, StackState
+from proxy_training.corpus_read import Corpus
+from proxy_training.evaluate import ValidationSet
+from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
+from proxy_training.train import StackTrainer
+from proxy_training.work import Assignment, Watcher
+
+# A stop that loses less than this is not worth a file.
+_WORTH_SAVING_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Member:
+    """What one run has measured and used; seconds are its share of the stack's."""
+
+    assignment: Assignment
+    trajectory: list[TrajectoryPoint] = field(default_factory=list)
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class StackedRun:
+    """Trains one stack and tells ``watcher`` of everything that happens to its runs.
+
+    Raises:
+        SpecError: the runs cannot share a stack, or do not fit the corpus.
+    """
+
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        corpus: Corpus,
+        validation: ValidationSet,
+        watcher: Watcher,
+        device: torch.device,
+        policy: CheckpointPolicy | None = None,
+    ) -> None:
+        self._trainer = StackTrainer([assignment.spec for assignment in assignments], corpus, device)
+        self._members = [_Member(assignment) for assignment in assignments]
+        self._validation = validation
+        self._watcher = watcher
+        self._policy = policy
+        self._measure_at = measured_steps(self._trainer.settings, self._trainer.steps)
+        self._unsaved_seconds = 0.0
+        self._saved: set[Path] = set()
+
+    def run(self) -> None:
+        """Train until every run has ended, nobody wants the rest, or the watcher says stop."""
+        self._resume()
+        trainer = self._trainer
+        while trainer.members and trainer.step < trainer.steps:
+            if self._watcher.stopping():
+                if self._unsaved_seconds > _WORTH_SAVING_SECONDS:
+                    self._save()
+                return
+            self._drop_unwanted()
+            if not trainer.members:
+                break
+            self._timed_step()
+            self._watcher.progressed(self._run_ids(), trainer.train_tokens)
+            if self._policy and self._unsaved_seconds > self._policy.every_seconds:
+                self._save()
+        for path in self._saved:
+            path.unlink(missing_ok=True)
+
+    def _timed_step(self) -> None:
+        members, wall, cpu = list(self._trainer.members), time.perf_counter(), time.process_time()
+        _, diverged = self._trainer.advance()
+        points = self._points() if self._trainer.step in self._measure_at else {}
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self._unsaved_seconds += wall
+        for member in members:
+            self._members[member].wall_seconds += wall / len(members)
+            self._members[member].cpu_seconds += cpu / len(members)
+        for member in diverged:
+            self._end_diverged(member)
+        self._take(points)
+
+    def _points(self) -> dict[int, dict[str, Measured] | None]:
+        measured = self._trainer.measure(self._validation) if self._trainer.members else []
+        return dict(zip(self._trainer.members, measured, strict=True))
+
+    def _take(self, points: dict[int, dict[str, Measured] | None]) -> None:
+        """Keep what was measured, and end the runs that are through."""
+        healthy = [member for member, losses in points.items() if losses is not None]
+        results = {}
+        for member in healthy:
+            point = TrajectoryPoint(train_tokens=self._trainer.train_tokens, losses=points[member] or {})
+            self._members[member].trajectory.append(point)
+            if self._trainer.step < self._trainer.steps:
+                self._watcher.measured(self._members[member].assignment.run_id, point)
+            else:
+                results[member] = self._result(member, point)
+        if len(healthy) < len(points):
+            self._trainer.keep(healthy)
+        for member in points.keys() - set(healthy):
+            self._end_diverged(member)
+        for member, result in results.items():
+            self._watcher.ended(self._members[member].assignment.run_id, result)
+
+    def _result(self, member: int, last: TrajectoryPoint) -> ProxyResult:
+        weights, epochs = self._trainer.realised(member)
+        known = self._members[member]
+        return ProxyResult(
+            status="succeeded",
+            train_tokens=last.train_tokens,
+            losses=last.losses,
+            trajectory=tuple(known.trajectory),
+            realised_weights=weights,
+            epochs=epochs,
+            wall_seconds=known.wall_seconds,
+            cpu_seconds=known.cpu_seconds,
+        )
+
+    def _end_diverged(self, member: int) -> None:
+        known, tokens = self._members[member], self._trainer.train_tokens
+        result = ProxyResult(
+            status="diverged",
+            train_tokens=tokens,
+            trajectory=tuple(known.trajectory),
+            wall_seconds=known.wall_seconds,
+            cpu_seconds=known.cpu_seconds,
+            message=f"the loss was not finite after {tokens} tokens; a lower learning rate may help",
+        )
+        self._watcher.ended(known.assignment.run_id, result)
+
+    def _drop_unwanted(self) -> None:
+        unwanted = self._watcher.unwanted()
+        if not unwanted:
+            return
+        wanted = [m for m in self._trainer.members if self._members[m].assignment.run_id not in unwanted]
+        if len(wanted) < len(self._trainer.members):
+            self._trainer.keep(wanted)
+
+    def _run_ids(self) -> list[str]:
+        return [self._members[member].assignment.run_id for member in self._trainer.members]
+
+    def _resume(self) -> None:
+        if self._policy is None:
+            return
+        state = self._policy.checkpoints.find([member.assignment.spec for member in self._members])
+        if state is None:
+            return
+        arrays = (torch.from_numpy(array) for array in (state.parameters, state.first, state.second))
+        self._trainer.restore(*arrays, step=state.step)
+        for member, header in zip(self._members, state.members, strict=True):
+            member.trajectory = list(header.trajectory)
+            member.wall_seconds, member.cpu_seconds = header.wall_seconds, header.cpu_seconds
+        log.info("Resumed %d runs at step %d", len(self._members), state.step, extra={"event": "stack_resumed"})
+
+    def _save(self) -> None:
+        """Write a checkpoint; a full disk costs the checkpoint, not the training."""
+        if self._policy is None or not self._trainer.members:
+            return
+        try:
+            self._saved.add(self._policy.checkpoints.save(self._state()))
+        except OSError as error:
+            log.warning("The checkpoint could not be written: %s", error, extra={"event": "checkpoint_failed"})
+        self._unsaved_seconds = 0.0
+
+    def _state(self) -> StackState:
+        trainer = self._trainer
+        headers = tuple(
+            MemberHeader(
+                spec=known.assignment.spec,
+                trajectory=tuple(known.trajectory),
+                wall_seconds=known.wall_seconds,
+                cpu_seconds=known.cpu_seconds,
+            )
+            for known in (self._members[member] for member in trainer.members)
+        )
+        arrays = (trainer.flat.detach(), trainer.optimizer.first, trainer.optimizer.second)
+        parameters, first, second = (array.cpu().numpy() for array in arrays)
+        return StackState(trainer.step, headers, parameters, first, second)
+
+
+def measured_steps(settings: ProxySettings, steps: int) -> frozenset[int]:
+    """Step counts after which losses are measured: the first at or after each asked token count, and the last."""
+    step_tokens = settings.batch_sequences * settings.model.context
+    asked = (-(-tokens // step_tokens) for tokens in settings.measure_at_tokens)
+    return frozenset(min(step, steps) for step in asked) | {steps}
