@@ -1,7 +1,7 @@
 """How well a law predicts runs that it has not seen.
 
-Out of fold: the runs are cut into folds by *mixture*, so that checkpoints and repeats of one mixture never stand on both
-sides; each fold is predicted by a law fitted to the others. Ranks are taken inside groups of equal (N, D): pooled over
+Out of fold: the runs are cut into folds by *mixture*, so that checkpoints and repeats of one mixture never stand on
+both sides; each fold is predicted by a law fitted to the others. Ranks are taken inside groups of equal (N, D): pooled over
 scales, a rank correlation measures only that larger models have lower losses.
 
     Spearman   mean over scale groups, weighted by their runs
@@ -124,7 +124,7 @@ def fit_calibrated(report: LawReport, runs: Observations, rng: np.random.Generat
 
 
 def fold_by_mixture(runs: Observations, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A fold a run, equal for runs of one mixture (same ``mix_id`` or same weights), of about equal numbers of mixtures."""
+    """A fold a run, equal for runs of one mixture (same ``mix_id`` or same weights), with about as many mixtures each."""
     mixture = _mixtures(runs)
     count = int(mixture.max()) + 1
     order = rng.permutation(count) % min(folds, count)
@@ -170,11 +170,13 @@ def r2_within(
     return 1 - error / total if total > 0 else float("nan")
 
 
-def objective_values(losses: Float[np.ndarray, "*batch t"], weights: Float[np.ndarray, " t"]) -> Float[np.ndarray, "*batch"]:
+def objective_values(
+    losses: Float[np.ndarray, "*batch t"], weights: Float[np.ndarray, " t"]
+) -> Float[np.ndarray, "*batch"]:
     """The weighted mean of the targets; NaN where one with positive weight is missing."""
     share = weights / weights.sum()
     used = share > 0
-    return losses[..., used] @ share[used]
+    return np.asarray(losses[..., used] @ share[used])
 
 
 def _mixtures(runs: Observations) -> np.ndarray:

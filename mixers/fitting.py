@@ -116,7 +116,11 @@ def _evaluate(
 
 
 def _damped_step(
-    theta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray, damping: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]
+    theta: np.ndarray,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    damping: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Solve (H + damping diag H) d = -g over the parameters that are free to move, and clip to the bounds."""
     lower, upper = bounds

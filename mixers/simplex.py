@@ -174,9 +174,7 @@ def epoch_caps(domains: Domains, target_tokens: float, max_epochs: float) -> Flo
     return np.minimum(1.0, max_epochs * domains.available_tokens / target_tokens)
 
 
-def epochs(
-    p: Float[np.ndarray, " k"], domains: Domains, target_tokens: float | None
-) -> Float[np.ndarray, " k"]:
+def epochs(p: Float[np.ndarray, " k"], domains: Domains, target_tokens: float | None) -> Float[np.ndarray, " k"]:
     """How often each domain is seen: p_j R / N_j; NaN where the tokens of the run or of the domain are not known."""
     if target_tokens is None:
         return np.full(len(domains), np.nan)

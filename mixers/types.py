@@ -70,8 +70,8 @@ class Domains:
     """
 
     names: tuple[str, ...]
-    prior: Float[np.ndarray, " k"] = field(default_factory=lambda: np.empty(0))
-    available_tokens: Float[np.ndarray, " k"] = field(default_factory=lambda: np.empty(0))
+    prior: np.ndarray = field(default_factory=lambda: np.empty(0))  # (k,)
+    available_tokens: np.ndarray = field(default_factory=lambda: np.empty(0))  # (k,)
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
@@ -119,7 +119,7 @@ class Targets:
     """
 
     names: tuple[str, ...]
-    weights: Float[np.ndarray, " t"] = field(default_factory=lambda: np.empty(0))
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))  # (t,)
     families: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     maximised: tuple[bool, ...] = ()
@@ -176,8 +176,8 @@ class Scale:
     Both broadcast against the ``*batch`` axes of the weights.
     """
 
-    model_params: Float[np.ndarray, "..."]
-    train_tokens: Float[np.ndarray, "..."]
+    model_params: np.ndarray | np.floating | float
+    train_tokens: np.ndarray | np.floating | float
 
     def __post_init__(self) -> None:
         for label in ("model_params", "train_tokens"):
@@ -188,7 +188,7 @@ class Scale:
 
     @classmethod
     def unknown(cls) -> Scale:
-        return cls(np.float64(np.nan), np.float64(np.nan))  # type: ignore[arg-type]
+        return cls(np.nan, np.nan)
 
     def broadcast(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """(N, D) as arrays of ``shape``."""
@@ -209,10 +209,10 @@ class Observations:
 
     domains: Domains
     targets: Targets
-    p: Float[np.ndarray, "n k"]
-    losses: Float[np.ndarray, "n t"]
-    model_params: Float[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0))
-    train_tokens: Float[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0))
+    p: np.ndarray  # (n, k)
+    losses: np.ndarray  # (n, t)
+    model_params: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n,)
+    train_tokens: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n,)
     run_ids: tuple[str, ...] = ()
     mix_ids: tuple[str, ...] = ()
 

@@ -58,7 +58,9 @@ class Dirichlet(Design):
                 if not allow_repeats and _is_known(p, kept):
                     continue
                 kept.append(p)
-                proposals.append(Proposal(p, Scale.unknown(), 0, f"Dirichlet draw of strength {s:.2g} x prior^{self.tau:g}"))
+                proposals.append(
+                    Proposal(p, Scale.unknown(), 0, f"Dirichlet draw of strength {s:.2g} x prior^{self.tau:g}")
+                )
         assert len(kept) == known + len(proposals)
         return proposals
 

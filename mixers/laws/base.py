@@ -55,6 +55,10 @@ def numbers(values: np.ndarray) -> list[Any]:
     return values.tolist()
 
 
+# Turns JSON values into a fitted law of whichever kind; a law of several parts needs it for its parts.
+Loader = Callable[[dict[str, Any]], FittedLaw]
+
+
 @runtime_checkable
 class SmoothLaw(Protocol):
     """A fitted law with a closed form. ``convex`` says that every target is convex in the weights."""

@@ -8,7 +8,8 @@ u of it that more tokens remove:
 
     y_i = exp(log K) (r / r_ref)^-alpha (1 - u + u (s / s_ref)^-beta)
 
-A share of 0 would be infinitely bad; shares below half of the smallest share that was trained count as that half.
+A share of 0 would be infinitely bad. Below a floor, half of the smallest share that was trained, r^-alpha goes on along
+its tangent: finite, still falling, and still convex.
 """
 
 from __future__ import annotations
@@ -46,22 +47,19 @@ class FittedBiMix(FittedLaw):
     noise: Noise
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
-        share = np.maximum(p, self.floor)[..., self.own]
         _, tokens = scale.broadcast(p.shape[:-1])
-        level = self._level(tokens)
-        return Prediction(level * share ** -self.theta[:, 1], self.noise.std(p))
+        power, _, _ = _share_power(p[..., self.own], self.floor[self.own], self.theta[:, 1])
+        return Prediction(self._level(tokens) * power, self.noise.std(p))
 
     def value_and_gradient(
         self, p: Float[np.ndarray, " k"], scale: Scale
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
-        """Means and -alpha y / r at each target's own domain (0 below the floor of the shares)."""
-        tokens = scale.broadcast(())[1]
-        share = np.maximum(p, self.floor)[self.own]
-        value = self._level(tokens) * share ** -self.theta[:, 1]
+        """Means, and derivatives that are 0 but for each target's own domain."""
+        level = self._level(scale.broadcast(())[1])
+        power, by_share, _ = _share_power(p[self.own], self.floor[self.own], self.theta[:, 1])
         gradient = np.zeros((len(self.own), len(p)))
-        inside = p[self.own] >= self.floor[self.own]
-        gradient[np.arange(len(self.own)), self.own] = np.where(inside, -self.theta[:, 1] * value / share, 0.0)
-        return value, gradient
+        gradient[np.arange(len(self.own)), self.own] = level * by_share
+        return level * power, gradient
 
     def _level(self, tokens: np.ndarray) -> np.ndarray:
         """exp(log K) (1 - u + u (s / s_ref)^-beta), shape (*batch, t); tokens that are not known count as s_ref."""
@@ -111,15 +109,25 @@ class BiMix(MixingLaw):
             raise InvalidInput(f"bimix needs positive losses; target {worst!r} has values of 0 or less")
         floor = _share_floor(runs.p)
         tokens = runs.train_tokens
-        varies = bool(np.isfinite(tokens).all()) and np.ptp(np.log(tokens)) > 1e-6
+        varies = bool(np.isfinite(tokens).all() and np.ptp(np.log(tokens)) > 1e-6)
         reference = float(np.exp(np.mean(np.log(tokens)))) if np.isfinite(tokens).all() else 1.0
         ratio = tokens / reference if varies else np.ones(len(runs))
         y, weight, scale = in_spread_units(runs.losses)
         candidates = _own_domains(runs, floor)
-        theta, own, deviation = _best_own(np.log(np.maximum(runs.p, floor)), np.log(ratio), y, weight, candidates, varies)
+        theta, own, deviation = _best_own(runs.p, floor, np.log(ratio), y, weight, candidates, varies)
         theta[:, 0] += np.log(scale)
         noise = Noise.of(runs.p, deviation * scale)
         return FittedBiMix(runs.domains.names, runs.targets.names, theta, own, floor, reference, noise)
+
+
+def _share_power(share: np.ndarray, floor: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """r^-alpha, continued along its tangent below the floor, and its derivatives by r and by alpha."""
+    below = share < floor
+    base = np.where(below, floor, share)
+    power = base**-alpha
+    depth = np.where(below, 1 - share / floor, 0.0)
+    value = power * (1 + alpha * depth)
+    return value, -alpha * power / base, power * depth - np.log(base) * value
 
 
 def _share_floor(p: np.ndarray) -> np.ndarray:
@@ -147,29 +155,38 @@ def _own_domains(runs: Observations, floor: np.ndarray) -> np.ndarray:
 
 
 def _best_own(
-    log_share: np.ndarray, log_ratio: np.ndarray, y: np.ndarray, weight: np.ndarray, candidates: np.ndarray, varies: bool
+    p: np.ndarray,
+    floor: np.ndarray,
+    log_ratio: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    candidates: np.ndarray,
+    varies: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(theta (t, 4), own domain (t,), residual standard deviation (t,)) of the candidate that fits best."""
     best_theta, best_own, best_std = np.empty((len(y), 4)), candidates[0].copy(), np.full(len(y), np.inf)
     for own in np.unique(candidates, axis=0):
-        fitted = _fit(log_share[:, own].T, log_ratio, y, weight, varies)
+        fitted = _fit(p[:, own].T, floor[own], log_ratio, y, weight, varies)
         better = fitted.residual_std < best_std
         best_theta[better], best_own[better] = fitted.theta[better], own[better]
         best_std[better] = fitted.residual_std[better]
     return best_theta, best_own, best_std
 
 
-def _fit(log_share: np.ndarray, log_ratio: np.ndarray, y: np.ndarray, weight: np.ndarray, varies: bool) -> Penalised:
-    """theta = (log K, alpha, u, beta); without a spread of tokens u and beta stay at 0 and 0.3."""
+def _fit(
+    share: np.ndarray, floor: np.ndarray, log_ratio: np.ndarray, y: np.ndarray, weight: np.ndarray, varies: bool
+) -> Penalised:
+    """theta = (log K, alpha, u, beta) from own shares (t, n) and floors (t,); without a spread of tokens u stays 0."""
     t = len(y)
 
     def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_k, alpha, u, beta = (theta[:, i : i + 1] for i in range(4))
         power = np.exp(-beta * log_ratio)
-        front = np.exp(log_k - alpha * log_share[index])
-        value = front * (1 - u + u * power)
-        jacobian = np.stack([value, -log_share[index] * value, front * (power - 1), -front * u * log_ratio * power], 2)
-        return value, jacobian
+        tokens = 1 - u + u * power
+        mixed, _, by_alpha = _share_power(share[index], floor[index, None], alpha)
+        front = np.exp(log_k) * mixed
+        by_tokens = [front * (power - 1), -front * u * log_ratio * power]
+        return front * tokens, np.stack([front * tokens, np.exp(log_k) * by_alpha * tokens, *by_tokens], axis=2)
 
     middle = np.log(np.maximum((y * weight).sum(axis=1) / weight.sum(axis=1), 1e-9))
     starts = np.stack(

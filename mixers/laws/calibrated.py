@@ -2,7 +2,7 @@
 
 Out of fold each target has standardised residuals z = (y - mean) / std. The law's own std is multiplied by the factor
 
-    f_i = q / 1.6449,     q = the 90 % quantile of |z_i|, taken with the (n + 1) correction of split conformal prediction
+    f_i = q / 1.6449,     q = the 90 % quantile of |z_i| with the (n + 1) correction of split conformal prediction
 
 so that nominal 90 % intervals cover 90 % of new runs (Lei et al. 2018, arXiv 1604.04173, with a locally scaled score).
 For a weighted mean of targets the errors are correlated; the correlation of the z is kept, and with it
@@ -12,14 +12,13 @@ For a weighted mean of targets the errors are correlated; the correlation of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, SmoothLaw, numbers
+from mixers.laws.base import FittedLaw, Loader, SmoothLaw, numbers
 from mixers.types import Prediction, Scale
 
 NOMINAL = 0.9
@@ -59,7 +58,7 @@ class CalibratedLaw(FittedLaw):
     ) -> Float[np.ndarray, "*batch"]:
         """Standard deviation of the weighted sum of targets that have standard deviations ``std``."""
         scaled = std * weights
-        return np.sqrt(np.maximum(((scaled @ self.correlation) * scaled).sum(axis=-1), 0.0))
+        return np.asarray(np.sqrt(np.maximum(((scaled @ self.correlation) * scaled).sum(axis=-1), 0.0)))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -72,7 +71,7 @@ class CalibratedLaw(FittedLaw):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], load: Callable[[dict[str, Any]], FittedLaw] | None = None) -> CalibratedLaw:
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> CalibratedLaw:
         if load is None:
             raise TypeError("a law of several parts is loaded by mixers.laws.fitted_from_dict")
         return cls(

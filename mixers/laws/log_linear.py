@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
-from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
+from mixers.laws.parametric import OUTLIER, Penalised, Problem, fit_penalised, in_spread_units
 from mixers.types import Observations, Prediction, Scale
 
 # Starting values of the share of the loss that no mixture removes.
@@ -89,9 +89,7 @@ class LogLinear(MixingLaw):
         fitted = _fit(runs.p, y, weight)
         c, a, b = fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
         noise = Noise.of(runs.p, fitted.residual_std * scale)
-        return FittedLogLinear(
-            runs.domains.names, runs.targets.names, c * scale, a + np.log(scale), b, noise
-        )
+        return FittedLogLinear(runs.domains.names, runs.targets.names, c * scale, a + np.log(scale), b, noise)
 
 
 def _exp(exponent: np.ndarray) -> np.ndarray:
@@ -102,9 +100,10 @@ def _fit(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Penalised:
     """theta = (c, a, b_1 .. b_k) of each target, in spread units."""
     n, k = p.shape
     measured = weight > 0
-    low = np.min(np.where(measured, y, np.inf), axis=1)
-    high = np.max(np.where(measured, y, -np.inf), axis=1)
-    middle = (y * weight).sum(axis=1) / weight.sum(axis=1)
+    middle = np.nanmedian(np.where(measured, y, np.nan), axis=1)
+    healthy = np.clip(y, (middle - OUTLIER)[:, None], (middle + OUTLIER)[:, None])
+    low = np.min(np.where(measured, healthy, np.inf), axis=1)
+    high = np.max(np.where(measured, healthy, -np.inf), axis=1)
     # Losses cannot fall below 0. A negated metric has no such floor, so the law's may lie a few ranges below the data.
     floor = np.where(low >= 0, 0.0, low - 10 * (high - low) - 1)
     starts = np.stack([_start(low, floor, middle, share, k) for share in _FLOOR_STARTS])

@@ -47,9 +47,7 @@ class FittedMean(FittedLaw):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> FittedMean:
-        return cls(
-            tuple(data["domains"]), tuple(data["targets"]), np.array(data["mean"]), np.array(data["deviation"])
-        )
+        return cls(tuple(data["domains"]), tuple(data["targets"]), np.array(data["mean"]), np.array(data["deviation"]))
 
 
 @dataclass(frozen=True)

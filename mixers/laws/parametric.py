@@ -11,7 +11,6 @@ is too noisy to choose by.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,8 @@ from mixers.laws.noise import residual_std
 
 # In units of the target's spread: residuals beyond it count linearly, so that a diverged run cannot bend a law.
 HUBER_DELTA = 0.5
+# In the same units: no healthy run lies this far off. Where levels and noise are measured, values are cut there.
+OUTLIER = 20.0
 # Ridge strengths, in units of the penalty that a law defines as "signal spread evenly over its parameters".
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # A leverage of 1 means that the row is fitted exactly; its left-out residual is unknown, not infinite.
@@ -135,6 +136,5 @@ def _choose(problem: Problem, fits: list[Fit], strengths: np.ndarray) -> Penalis
         return np.stack([getattr(fit, name) for fit in fits])[best, column]
 
     residual = np.where(problem.weight > 0, pick("values") - problem.y, np.nan).T
-    return Penalised(
-        pick("theta"), residual_std(residual, pick("freedom")), strengths[best], pick("objective")
-    )
+    residual = np.clip(residual, -OUTLIER, OUTLIER)
+    return Penalised(pick("theta"), residual_std(residual, pick("freedom")), strengths[best], pick("objective"))

@@ -11,7 +11,6 @@ for targets with positive losses: the shape of such a law is known only where it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import TooFewRuns
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, SmoothLaw, numbers
+from mixers.laws.base import FittedLaw, Loader, MixingLaw, Needs, SmoothLaw, numbers
 from mixers.types import Observations, Prediction, Scale
 
 # Levels further than a factor of 3 from any fitted scale are not believed.
@@ -96,7 +95,7 @@ class FittedPerScale(FittedLaw):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], load: Callable[[dict[str, Any]], FittedLaw] | None = None) -> FittedPerScale:
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedPerScale:
         if load is None:
             raise TypeError("a law of several parts is loaded by mixers.laws.fitted_from_dict")
         scales = np.array([[np.nan if x is None else x for x in row] for row in data["scales"]], dtype=float)
