@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.clock import Clock, utc_now
+from app.dashboard.pages import mount
 from app.db import Database
 from app.problems import install_problem_handlers
 from app.request_log import RequestLog
-from app.routes import agents, fits, health, recommendations, runs, studies
+from app.routes import agents, charts, fits, health, recommendations, runs, studies
 from app.security import API_PREFIX, BodyLimit, Gate, SecurityHeaders, check_exposure
 from app.settings import Settings
 
@@ -42,9 +43,10 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
     # /runs/claim must be known before /runs/{run_id}.
-    for routes in (agents, studies, runs, fits, recommendations):
+    for routes in (agents, studies, runs, fits, recommendations, charts):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
+    mount(app)
     install_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

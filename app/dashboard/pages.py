@@ -1,0 +1,68 @@
+"""The dashboard's pages and files. The pages carry no data: they load it from the API with the caller's key."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from starlette.types import Scope
+
+from app.dashboard.plotly_bundle import bundle_gzip, bundle_path, bundle_version
+from app.errors import NotFound
+
+_HERE = Path(__file__).parent
+_FOR_EVER = "public, max-age=31536000, immutable"
+_ASK_FIRST = "no-cache"  # kept, but used only after the server said that it has not changed
+
+router = APIRouter(include_in_schema=False)
+_templates = Jinja2Templates(directory=_HERE / "templates")
+
+
+def mount(app: FastAPI) -> None:
+    """Add the pages, their styles and modules, and Plotly's bundle to ``app``."""
+    app.include_router(router)
+    app.mount("/static", _Modules(directory=_HERE / "static"), name="static")
+
+
+class _Modules(StaticFiles):
+    """Modules name each other without a version, so a browser must ask whether one has changed."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = _ASK_FIRST
+        return response
+
+
+@router.get("/")
+def studies_page(request: Request) -> HTMLResponse:
+    """The list of studies."""
+    return _page(request, "studies.html")
+
+
+@router.get("/studies/{study_id}")
+def study_page(request: Request, study_id: str) -> HTMLResponse:
+    """One study. Whether it exists is said by the API, which also knows whether the caller may know."""
+    return _page(request, "study.html", study_id=study_id)
+
+
+@router.get("/plotly/{bundle}/plotly.min.js")
+def plotly_bundle(request: Request, bundle: str) -> Response:
+    """Plotly's bundle of the installed version, compressed when the browser takes it."""
+    path = bundle_path()
+    if path is None or bundle != bundle_version():
+        raise NotFound(f"there is no Plotly bundle {bundle!r}; the installed version is {bundle_version()}")
+    headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed = headers | {"Content-Encoding": "gzip"}
+        return Response(bundle_gzip(), media_type="text/javascript", headers=packed)
+    return FileResponse(path, media_type="text/javascript", headers=headers)
+
+
+def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
+    context = {"version": version("mixwright"), "plotly": f"/plotly/{bundle_version()}/plotly.min.js", **values}
+    return _templates.TemplateResponse(request, template, context, headers={"Cache-Control": _ASK_FIRST})

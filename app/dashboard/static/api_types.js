@@ -1,0 +1,96 @@
+// The answers of the API as the pages read them; the contract is /v1/openapi.json.
+
+/** @typedef {{mean: number, low: number, high: number}} Interval */
+/** @typedef {{name: string, available_tokens: number|null, prior: number|null, source: string, licence: string}} Domain */
+/** @typedef {{name: string, unit: string, direction: "minimize"|"maximize", weight: number, family: string}} Target */
+/**
+ * @typedef {object} Study
+ * @property {string} id
+ * @property {string} name
+ * @property {string} description
+ * @property {{version: number, domains: Domain[]}} domain_set
+ * @property {Target[]} targets
+ * @property {{kl_to_prior: number}} objective
+ * @property {{target_tokens: number|null, max_epochs: number|null}} constraints
+ * @property {Record<string, number>} run_counts
+ * @property {string} created_at
+ */
+/**
+ * @typedef {object} Run
+ * @property {string} id
+ * @property {string} study_id
+ * @property {string} label
+ * @property {string} purpose
+ * @property {string} state
+ * @property {string} source
+ * @property {boolean} exclude_from_fit
+ * @property {Record<string, number>} weights
+ * @property {Record<string, number>|null} realised_weights
+ * @property {number} seed
+ * @property {number|null} model_params
+ * @property {number|null} train_tokens
+ * @property {number} attempt
+ * @property {number} max_attempts
+ * @property {number} progress_tokens
+ * @property {Record<string, {value: number, stderr: number|null}>|null} losses
+ * @property {number|null} wall_seconds
+ * @property {string|null} error
+ * @property {string} created_at
+ * @property {string|null} finished_at
+ */
+/** @typedef {{target: string, spearman: number|null, mae: number, r2: number|null}} TargetFidelity */
+/**
+ * @typedef {object} LawFidelity
+ * @property {string} law
+ * @property {string|null} skipped
+ * @property {number|null} objective_spearman
+ * @property {number|null} objective_mae
+ * @property {number|null} objective_r2
+ * @property {number|null} coverage90
+ * @property {number|null} fit_seconds
+ * @property {TargetFidelity[]} targets
+ */
+/**
+ * @typedef {object} Fit
+ * @property {string} id
+ * @property {"queued"|"running"|"succeeded"|"failed"} state
+ * @property {number} progress
+ * @property {number} folds
+ * @property {number} runs_used
+ * @property {string|null} chosen_law
+ * @property {string|null} reason
+ * @property {LawFidelity[]} fidelity
+ * @property {string|null} error
+ * @property {string} created_at
+ */
+/**
+ * @typedef {object} Recommendation
+ * @property {string} id
+ * @property {string} fit_id
+ * @property {"queued"|"running"|"succeeded"|"failed"} state
+ * @property {string} law
+ * @property {Record<string, {objective: Interval, targets: Record<string, Interval>}>} predictions
+ * @property {string|null} solver_status
+ * @property {string|null} message
+ * @property {string|null} error
+ * @property {string} created_at
+ */
+/** @typedef {{name: string, seeds_done: number, seeds_asked: number, mean: number|null, stderr: number|null, predicted: Interval|null}} Arm */
+/** @typedef {{baseline: string, difference: number|null, low: number|null, high: number|null, verdict: string}} Contrast */
+/** @typedef {{recommendation_id: string, done: boolean, arms: Arm[], contrasts: Contrast[]}} Verification */
+/**
+ * @template Item
+ * @typedef {{items: Item[], next_cursor: string|null}} Page
+ */
+/**
+ * What every section of the study page is given when something may have changed.
+ * @typedef {object} Context
+ * @property {Study} study
+ * @property {Fit[]} fits newest first
+ * @property {Fit|null} fit the one that is shown
+ * @property {Recommendation[]} recommendations newest first
+ * @property {Recommendation|null} recommendation the one that is shown
+ * @property {Verification|null} verification of that recommendation
+ */
+
+export {};

@@ -1,0 +1,66 @@
+// What the study is, and where it stands, at a glance.
+
+import { h, show } from "./dom.js";
+import { count, decimal, time, words } from "./format.js";
+import { isBusy } from "./run_state.js";
+import { verdictTag } from "./verification.js";
+
+/** @param {HTMLElement} place @param {import("./api_types.js").Context} context */
+export function showHead(place, context) {
+  const { study, fit, recommendation, verification } = context;
+  document.title = `${study.name} · Mixwright`;
+  const key = [study, fit?.id, fit?.state, fit?.progress, recommendation?.id, recommendation?.state, verification];
+  show(place, key, () => [
+    h("nav.crumbs", { "aria-label": "Where you are" }, h("a", { href: "/" }, "Studies"), " / ", h("span", {}, study.name)),
+    h("h1", {}, study.name),
+    study.description && h("p.lead", {}, study.description),
+    h("p.about", {}, facts(study)),
+    h("div.tiles", {}, runsTile(study), lawTile(fit), weightsTile(recommendation), verdictTile(verification)),
+  ]);
+}
+
+function facts(study) {
+  const { target_tokens, max_epochs } = study.constraints;
+  const parts = [
+    `${study.domain_set.domains.length} domains`,
+    `${study.targets.length} ${study.targets.length === 1 ? "target" : "targets"}`,
+    `KL to the prior × ${study.objective.kl_to_prior}`,
+    max_epochs === null ? "no epoch cap" : `at most ${max_epochs} epochs in ${count(target_tokens)} tokens`,
+    `created ${time(study.created_at)}`,
+  ];
+  return parts.join(" · ");
+}
+
+function tile(title, value, about, href) {
+  return h("a.tile", { href }, h("span.title", {}, title), h("span.value", {}, value), h("span.about", {}, about));
+}
+
+function runsTile({ run_counts: counts }) {
+  const total = Object.values(counts).reduce((a, b) => a + b, 0);
+  const rest = Object.entries(counts).filter(([state, n]) => n > 0 && state !== "succeeded").map(([state, n]) => `${n} ${state}`);
+  const about = total === 0 ? "none queued" : rest.join(", ") || (isBusy(counts) ? "" : "all succeeded");
+  return tile("Measured runs", total === 0 ? "0" : `${counts.succeeded ?? 0} of ${total}`, about, "#runs");
+}
+
+function lawTile(fit) {
+  if (fit === null) return tile("Mixing law", "–", "not fitted yet", "#fidelity");
+  if (fit.state !== "succeeded") return tile("Mixing law", "–", `the fit is ${fit.state}`, "#fidelity");
+  const law = fit.fidelity.find((entry) => entry.law === fit.chosen_law);
+  return tile("Mixing law", fit.chosen_law ?? "none", law ? `Spearman ${decimal(law.objective_spearman, 3)} out of fold` : "", "#fidelity");
+}
+
+function weightsTile(recommendation) {
+  if (recommendation?.state !== "succeeded") {
+    return tile("Predicted objective", "–", recommendation ? `the recommendation is ${recommendation.state}` : "nothing recommended yet", "#weights");
+  }
+  const { recommended, natural } = recommendation.predictions;
+  return tile("Predicted objective", decimal(recommended?.objective.mean), natural ? `natural mixture ${decimal(natural.objective.mean)}` : "", "#weights");
+}
+
+function verdictTile(verification) {
+  const contrasts = verification?.contrasts ?? [];
+  if (contrasts.length === 0) return tile("Verdict", "–", "not verified yet", "#verification");
+  const first = contrasts.find((contrast) => contrast.baseline === "natural") ?? contrasts[0];
+  const others = contrasts.filter((contrast) => contrast !== first).map((contrast) => `${words(contrast.baseline)}: ${contrast.verdict}`);
+  return tile("Verdict", verdictTag(first.verdict), [`against ${words(first.baseline)}`, ...others].join("; "), "#verification");
+}
