@@ -197,9 +197,7 @@ def _check_wish(swarm: Swarm, wish: Wish) -> Remarks:
         raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
     unknown = np.isinf(swarm.runs.domains.available_tokens)
     if unknown.all():
-        raise InvalidInput(
-            "--max-epochs needs the column available_tokens in domains.csv: an epoch is once through them"
-        )
+        raise InvalidInput("--max-epochs needs available_tokens in domains.csv: an epoch is one pass over them")
     if unknown.any():
         names = [name for name, missing in zip(swarm.runs.domains.names, unknown, strict=True) if missing]
         return warning(f"the epoch cap does not bind {name_list(names, 5)}: available_tokens is not known there")
