@@ -1,8 +1,8 @@
 """How well a law predicts runs that it has not seen.
 
 Out of fold: the runs are cut into folds by *mixture*, so that checkpoints and repeats of one mixture never stand on
-both sides; each fold is predicted by a law fitted to the others. Ranks are taken inside groups of equal (N, D): pooled over
-scales, a rank correlation measures only that larger models have lower losses.
+both sides; each fold is predicted by a law fitted to the others. Ranks are taken inside groups of equal (N, D): pooled
+over scales, a rank correlation measures only that larger models have lower losses.
 
     Spearman   mean over scale groups, weighted by their runs
     MAE        mean |y - prediction|
@@ -124,7 +124,7 @@ def fit_calibrated(report: LawReport, runs: Observations, rng: np.random.Generat
 
 
 def fold_by_mixture(runs: Observations, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A fold a run, equal for runs of one mixture (same ``mix_id`` or same weights), with about as many mixtures each."""
+    """A fold a run, equal for runs of one mixture (same ``mix_id`` or same weights)."""
     mixture = _mixtures(runs)
     count = int(mixture.max()) + 1
     order = rng.permutation(count) % min(folds, count)

@@ -9,8 +9,8 @@ smoothness that makes the step size independent of the boundary). It ends when t
 
     gap(p) = F(p) - min over feasible q of [ f(p) + grad f(p) . (q - p) + lambda KL(q || prior) ]   >=   F(p) - min F
 
-is small: a certificate, not a guess. The inner minimum is a KL-projection too, or a vertex when lambda is 0. What mirror descent leaves, SLSQP polishes. Smooth but not convex: the same from
-many starts. Trees: candidates, drawn again and again around the best (RegMix; Olmix's simulation proposer).
+is small: a certificate, not a guess. The inner minimum is a KL-projection too, or a vertex when lambda is 0. What mirror
+descent leaves, SLSQP polishes. Smooth but not convex: the same from many starts. Trees: candidates, drawn again and again around the best (RegMix; Olmix's simulation proposer).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mixers.types import Solution, SolveStatus
 # Relative to the scale of the objective: what counts as solved.
 GAP = 1e-7
 _STARTS = 12
-# Candidates: rounds of draws around the best so far, and how many of the best are averaged (RegMix takes 128 of 100,000).
+# Candidates: rounds of draws around the best so far, and how many of the best are averaged (RegMix: 128 of 100,000).
 _CANDIDATES, _ROUNDS, _AVERAGED = 5_000, 4, 32
 # Weights below this do not reach a trainer; they are set to 0 where the bounds allow it.
 _TRACE = 1e-7

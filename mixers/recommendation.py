@@ -163,12 +163,12 @@ def _message(
         if gain < Z90 * chosen.objective_std:
             sentences.append(
                 f"The predicted gain over the best measured mixture ({gain:.4f}) is within the noise of a prediction "
-                f"({Z90 * chosen.objective_std:.4f}): the best measured mixture is as good a choice where it is allowed."
+                f"({Z90 * chosen.objective_std:.4f}): where it is allowed, the best measured mixture is as good."
             )
     if runs is not None and len(runs):
         reach = np.abs(runs.p - solution.weights).sum(axis=1).min()
         if reach > 0.5:
             sentences.append(
-                f"The recommended mixture is far from every run (L1 distance {reach:.2f}): train it before you trust it."
+                f"The recommended mixture is far from every run (L1 distance {reach:.2f}): train it first."
             )
     return " ".join(sentences)

@@ -1,7 +1,7 @@
 """Whether a trained mixture is better than a baseline, by repeats with common seeds.
 
-Runs with equal seeds share initial weights and data order, so the seeds are pairs. The interval of the mean difference d
-is Student's t on the paired differences:  d +- t_{0.975, s-1} std(d) / sqrt(s).
+Runs with equal seeds share initial weights and data order, so the seeds are pairs. The interval of the mean difference
+d is Student's t on the paired differences:  d +- t_{0.975, s-1} std(d) / sqrt(s).
 """
 
 from __future__ import annotations

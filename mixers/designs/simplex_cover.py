@@ -59,7 +59,7 @@ def _merge_closest(points: np.ndarray, count: int) -> np.ndarray:
         i, j = divmod(int(np.argmin(distance)), len(points))
         points[i] = (points[i] + points[j]) / 2
         distance[j, :] = distance[:, j] = np.inf
-        gone = ~np.isfinite(distance).any(axis=1)
+        gone = np.asarray(~np.isfinite(distance).any(axis=1))
         gone[i] = False
         row = np.linalg.norm(points - points[i], axis=1)
         row[gone] = row[i] = np.inf

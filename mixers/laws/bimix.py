@@ -3,8 +3,8 @@
     y_i(r, s) = A_i r^-alpha_i (B_i s^-beta_i + C_i),      r = p_j of the target's own domain j
 
 Only the own domain enters. It is the domain of the target's name; for another target, the domain whose law fits best.
-(A t, B / t, C / t) are the same law, so the fit holds log K = log A(B s^-beta + C) at the reference tokens and the share
-u of it that more tokens remove:
+(A t, B / t, C / t) are the same law, so the fit holds log K = log A(B s^-beta + C) at the reference tokens and the
+share u of it that more tokens remove:
 
     y_i = exp(log K) (r / r_ref)^-alpha (1 - u + u (s / s_ref)^-beta)
 

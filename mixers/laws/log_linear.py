@@ -2,8 +2,8 @@
 
     y_i(p) = c_i + exp(a_i + b_i . p),          c_i >= 0 for losses, free for negated metrics
 
-Because the weights sum to 1, a constant added to b_i equals one added to a_i: the ridge on b_i removes that freedom, and
-a_i stays free. The ridge is what keeps the law finite on few or sparse runs, where the published fit explodes. Each
+Because the weights sum to 1, a constant added to b_i equals one added to a_i: the ridge on b_i removes that freedom,
+and a_i stays free. The ridge is what keeps the law finite on few or sparse runs, where the published fit explodes. Each
 target is convex in p.
 """
 
