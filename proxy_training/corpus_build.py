@@ -1,7 +1,7 @@
 """From text files to a corpus folder: tokenised, without exact duplicates, split by document hash.
 
-One pass over the text. Memory holds one document, write buffers and 16 bytes of hash a document, whatever the size
-of the corpus. The hash decides everything about a document: a copy of an earlier one is dropped, in whichever domain
+One pass over the text. Memory holds one document, write buffers and the hash of every document (about 100 bytes
+each in Python's set), however long the documents are. The hash decides everything about a document: a copy of an earlier one is dropped, in whichever domain
 it stands, and the first 8 bytes say whether it goes to validation. So training and validation share no document.
 """
 

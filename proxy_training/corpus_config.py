@@ -129,7 +129,7 @@ def _first_problem(error: ValidationError) -> str:
     if first["type"] in ("model_type", "dict_type"):
         return f"{where} must hold the keys {_keys_of(DomainConfig)}"
     if first["type"] == "too_short":
-        return f"{where} is an empty list; at least one entry is needed"
+        return f"{where} is empty"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message[:1].lower()}{message[1:]}"
 

@@ -57,12 +57,17 @@ def _matches(entry: str, folder: Path, domain: str) -> list[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(root, name)
             if not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _refuse_folder(error: OSError) -> None:
+    """``os.walk`` would leave out what it cannot read; a corpus with a hole must not pass for a whole one."""
+    raise CorpusError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
 def reader_for(path: Path) -> Reader:
