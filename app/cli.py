@@ -59,6 +59,7 @@ def build_app() -> typer.Typer:
         name="mixwright",
         help="Chooses the data mixture of language-model pretraining.",
         add_completion=False,
+        rich_markup_mode=None,  # plain help starts faster, and square brackets in it are text
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_root)

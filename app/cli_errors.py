@@ -76,6 +76,8 @@ def _of_os_error(error: OSError) -> str:
 
 def _of_usage_error(error: BaseException) -> str:
     message = _one_line(error.format_message())  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        message = "Missing command."
     context = getattr(error, "ctx", None)
     return message if context is None else f"{message.rstrip('.')}. See '{context.command_path} --help'."
 

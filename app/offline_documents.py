@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
-from jaxtyping import Float
 
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
@@ -146,7 +145,7 @@ def _scale(scale: Scale) -> dict[str, float | None]:
     return {"model_params": _number(scale.model_params), "train_tokens": _number(scale.train_tokens)}
 
 
-def _number(value: float | Float[np.ndarray, ""]) -> float | None:
+def _number(value: SupportsFloat) -> float | None:
     """A JSON number, or null for one that is not defined."""
     number = float(value)
     return number if math.isfinite(number) else None

@@ -10,8 +10,6 @@ import typer
 
 from app.command_options import ReadingOptions, ScaleOptions, with_records
 
-_PANEL = "On a swarm folder, without a server"
-
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds runs.csv, domains.csv and targets.csv.")]
 Law = Annotated[str, typer.Option(help="The law to use; 'auto' takes the one that predicts unseen runs best.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -31,7 +29,7 @@ class WishOptions:
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (compare, recommend, predict):
-        app.command(rich_help_panel=_PANEL)(with_records(command))
+        app.command()(with_records(command))
 
 
 def compare(
@@ -40,7 +38,7 @@ def compare(
     laws: Annotated[str | None, typer.Option(help="Comma-separated names (default: every law).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every mixing law by how well it predicts runs that it has not seen."""
+    """Judge every mixing law on runs that it has not seen."""
     from app import offline, offline_report, terminal
     from app.formats.swarm_folder import read_swarm
     from app.formats.weight_columns import SumTolerance
@@ -64,7 +62,7 @@ def recommend(
     law: Law = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Recommend weights, with predicted targets and intervals."""
+    """Recommend weights from the runs of a folder."""
     from app import offline, offline_report, terminal
     from app.formats.swarm_folder import read_swarm
     from app.formats.weight_columns import SumTolerance
@@ -92,7 +90,7 @@ def predict(
     law: Law = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Predict the targets of given mixtures and write them to a file."""
+    """Predict the targets of given mixtures."""
     from app import offline, offline_report, terminal
     from app.formats.queries import check_destination, read_queries, write_predictions
     from app.formats.swarm_folder import read_swarm

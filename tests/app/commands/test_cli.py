@@ -156,6 +156,16 @@ def test_unknown_commands_and_options_are_named(capsys: pytest.CaptureFixture[st
     assert "No such option: --lawz" in capsys.readouterr().err
 
 
+def test_a_group_without_its_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["db"]) == 2
+    assert capsys.readouterr().err == "mixwright: Missing command. See 'mixwright db --help'.\n"
+
+
+def test_square_brackets_of_a_help_text_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recommend", "--help"]) == 0
+    assert "[default: auto]" in capsys.readouterr().out
+
+
 def test_a_defect_shows_its_traceback_only_when_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
