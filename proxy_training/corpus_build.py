@@ -1,8 +1,9 @@
 """From text files to a corpus folder: tokenised, without exact duplicates, split by document hash.
 
 One pass over the text. Memory holds one document, write buffers and the hash of every document (about 100 bytes
-each in Python's set), however long the documents are. The hash decides everything about a document: a copy of an earlier one is dropped, in whichever domain
-it stands, and the first 8 bytes say whether it goes to validation. So training and validation share no document.
+each in Python's set), however long the documents are. The hash decides everything about a document: a copy of an
+earlier one is dropped, in whichever domain it stands, and the first 8 bytes say whether it goes to validation. So
+training and validation share no document.
 """
 
 from __future__ import annotations
@@ -50,31 +51,26 @@ def build_corpus(
         on_progress: called at every domain's start, about every MiB of text, and after every file.
 
     Raises:
-        CorpusError: naming the domain, file or line that is wrong. ``out`` is then as it was.
-        OSError: when the corpus cannot be written.
+        CorpusError: naming the domain, file or line that is wrong, or why ``out`` cannot be written. It is then as
+            it was.
     """
     out = out.resolve()  # a link stays a link: the folder that it names is made
     check_place(out, overwrite)
     tokenizer = TOKENIZERS[config.tokenizer]()
     files = [find_files(domain, config.folder) for domain in config.domains]
     meter = _Meter(sum(_size(path) for paths in files for path in paths), on_progress)
-    seen: set[bytes] = set()
-    with part_folder(out) as part:
-        domains = tuple(
-            _DomainBuild(number, domain, config, tokenizer, seen).run(paths, part.path, meter)
-            for number, (domain, paths) in enumerate(zip(config.domains, files, strict=True))
-        )
-        dtype = tokenizer.dtype.name
-        manifest = Manifest(
-            corpus_hash=corpus_hash(tokenizer.name, tokenizer.vocab_size, dtype, domains),
-            tokenizer=tokenizer.name,
-            vocab_size=tokenizer.vocab_size,
-            dtype=dtype,  # type: ignore[arg-type]  # pydantic checks the three names
-            validation_fraction=config.validation_fraction,
-            domains=domains,
-        )
-        _write_manifest(part.path / FILE_NAME, manifest)
-        part.publish()
+    try:
+        with part_folder(out) as part:
+            seen: set[bytes] = set()
+            domains = tuple(
+                _DomainBuild(number, domain, config, tokenizer, seen).run(paths, part.path, meter)
+                for number, (domain, paths) in enumerate(zip(config.domains, files, strict=True))
+            )
+            manifest = _manifest(config, tokenizer, domains)
+            _write_manifest(part.path / FILE_NAME, manifest)
+            part.publish()
+    except OSError as exc:  # what goes wrong with reading has become a CorpusError where it was read
+        raise CorpusError(f"the corpus {out} cannot be written: {exc.strerror or exc}") from exc
     return manifest
 
 
@@ -84,6 +80,9 @@ def check_place(out: Path, overwrite: bool) -> None:
     Raises:
         CorpusError: saying what stands there.
     """
+    above = next(folder for folder in out.parents if folder.exists())
+    if not above.is_dir():
+        raise CorpusError(f"{above} is a file; a corpus cannot stand below it")
     if not out.exists():
         return
     if not out.is_dir():
@@ -217,6 +216,18 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as exc:
         raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _manifest(config: CorpusConfig, tokenizer: Tokenizer, domains: tuple[DomainManifest, ...]) -> Manifest:
+    dtype = tokenizer.dtype.name
+    return Manifest(
+        corpus_hash=corpus_hash(tokenizer.name, tokenizer.vocab_size, dtype, domains),
+        tokenizer=tokenizer.name,
+        vocab_size=tokenizer.vocab_size,
+        dtype=dtype,  # type: ignore[arg-type]  # pydantic checks the three names
+        validation_fraction=config.validation_fraction,
+        domains=domains,
+    )
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:

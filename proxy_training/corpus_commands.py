@@ -65,7 +65,8 @@ def _bar() -> Iterator[OnProgress]:
     from proxy_training.corpus_build import BuildProgress
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Reading", total=None)
 
         def on_progress(at: BuildProgress) -> None:

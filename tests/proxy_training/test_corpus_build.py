@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,26 @@ def test_what_is_no_corpus_is_never_overwritten(tmp_path: Path, put: Callable[[P
     with pytest.raises(CorpusError, match=sentence):
         build_corpus(config, tmp_path / "out", overwrite=True)
     assert before.items() <= folder_content(tmp_path).items()
+
+
+def test_a_corpus_cannot_stand_below_a_file(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", texts(0, 30))
+    with pytest.raises(CorpusError, match=r"a\.jsonl is a file; a corpus cannot stand below it"):
+        build_corpus(config_of(tmp_path, a=["a.jsonl"]), tmp_path / "a.jsonl" / "new" / "out")
+
+
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", texts(0, 30, 10_000))
+    config = config_of(tmp_path, a=["a.jsonl"])
+    before = names_in(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))  # a write beyond it fails like one to a full disk
+    try:
+        with pytest.raises(CorpusError, match="out cannot be written: File too large"):
+            build_corpus(config, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert names_in(tmp_path) == before
 
 
 def test_a_corpus_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path: Path) -> None:
