@@ -90,10 +90,10 @@ def _check(connection: Connection, shown: str) -> None:
     current = current_revision(connection)
     known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if current is None:
-        strangers = inspect(connection).get_table_names()
+        strangers = sorted(set(inspect(connection).get_table_names()) - {"alembic_version"})
         if strangers:
             raise RefusedToStart(
-                f"the database {shown} holds tables that are not Mixwright's ({', '.join(sorted(strangers)[:3])}); "
+                f"the database {shown} holds tables that are not Mixwright's ({', '.join(strangers[:3])}); "
                 "name an empty one"
             )
     elif current not in known:

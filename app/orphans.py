@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 
 # How soon a child notices that its parent was killed.
 _LOOK_EVERY_SECONDS = 0.5
 
 
-def exit_with_parent(parent_pid: int, on_orphaned: Callable[[], None]) -> None:
-    """Watch from a daemon thread; ``on_orphaned`` is called once the parent is gone, then the process ends.
+def exit_with_parent(parent_pid: int) -> None:
+    """Watch from a daemon thread, and end this process at once when the parent is gone.
 
     ``parent_pid`` is given by the parent itself: asked for here, it could be the number of who adopted us.
     """
@@ -20,7 +19,6 @@ def exit_with_parent(parent_pid: int, on_orphaned: Callable[[], None]) -> None:
         wait = threading.Event()
         while os.getppid() == parent_pid:
             wait.wait(_LOOK_EVERY_SECONDS)
-        on_orphaned()
         # Not sys.exit: that would end this thread only, and a long computation holds the main one.
         os._exit(1)
 

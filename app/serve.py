@@ -28,6 +28,8 @@ from app.security import check_exposure
 from app.settings import ENV_PREFIX, Settings
 
 _BACKLOG = 2048
+# What a folder must hold to be a tokenised corpus.
+_MANIFEST = "manifest.json"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -136,21 +138,23 @@ class _Server(uvicorn.Server):
 
 
 def _worker(settings: Settings, number: int) -> Child:
-    command = [sys.executable, "-m", "app.worker", "--parent", str(os.getpid())]
+    command = [sys.executable, "-m", "app.worker_process", "--parent", str(os.getpid())]
     return Child(f"worker-{number + 1}", command, _child_environment(settings))
 
 
 def _agent(settings: Settings, corpus: Path) -> Child:
-    agent = [sys.executable, "-m", "app.cli", "agent", "--server", local_url(settings), "--corpus", str(corpus)]
+    command = [sys.executable, "-m", "app.cli", "agent", "--corpus", str(corpus.absolute())]
+    command += ["--server", local_url(settings), "--parent", str(os.getpid())]
     environment = _child_environment(settings)
     if settings.api_key is not None:
         environment[f"{ENV_PREFIX}API_KEY"] = settings.api_key.get_secret_value()
-    return Child("agent", agent, environment)
+    return Child("agent", command, environment)
 
 
 def _check_agent(corpus: Path) -> None:
-    if not corpus.is_dir():
-        raise RefusedToStart(f"there is no corpus folder {corpus}")
+    if not (corpus / _MANIFEST).is_file():
+        why = f"holds no {_MANIFEST}" if corpus.is_dir() else "is not there"
+        raise RefusedToStart(f"the corpus folder {corpus} {why}; make one with: mixwright corpus build")
     if importlib.util.find_spec("torch") is None:
         raise RefusedToStart("--agent needs torch; install it with: pip install 'mixwright[agent]'")
 

@@ -1,4 +1,4 @@
-"""The job process: ``python -m app.worker``. Claims fits and recommendations and computes them, one at a time.
+"""Claims fits and recommendations and computes them, one at a time; ``app/worker_process.py`` makes it a process.
 
 The lease of a job is extended from a second thread while the first one computes. A worker that dies leaves a lease
 that runs out; then another worker starts the job again. Results are stored in one transaction that is fenced by the
@@ -7,16 +7,12 @@ attempt, so they are written once. Expired leases of proxy runs are swept here t
 
 from __future__ import annotations
 
-import argparse
 import os
-import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from types import FrameType
 from uuid import UUID
 
 import structlog
@@ -24,15 +20,12 @@ from sqlalchemy.exc import OperationalError
 
 from app.clock import Clock, utc_now
 from app.db import Database
-from app.errors import RefusedToStart
-from app.logs import configure_logs
 from app.models import Job
-from app.orphans import exit_with_parent
 from app.services import jobs, queue
 from app.services.fitting import OnProgress, Store, run_fit
 from app.services.jobs import JobLost
 from app.services.recommending import run_recommendation
-from app.settings import Settings, read_settings
+from app.settings import Settings
 from mixers.errors import MixError
 
 Runner = Callable[[Database, UUID, OnProgress], Store]
@@ -66,7 +59,7 @@ class Worker:
         try:
             while True:
                 try:
-                    self._sweep_now_and_then()
+                    self.sweep_now_and_then()
                     if self.work_once():
                         continue
                 except OperationalError as exc:
@@ -75,7 +68,8 @@ class Worker:
         finally:
             self._database.dispose()
 
-    def _sweep_now_and_then(self) -> None:
+    def sweep_now_and_then(self) -> None:
+        """Return the runs of agents that died, unless that was looked at a moment ago."""
         if time.monotonic() - self._swept_at < self._settings.sweep_seconds:
             return
         with self._database.write() as session:
@@ -112,7 +106,7 @@ class Worker:
             raise  # not the job's fault: its lease runs out and it is done again
         except Exception as exc:  # a mistake of ours must end this job, not the worker
             log.exception("Job broke", action="job_broke", job_id=str(job.id), kind=job.kind)
-            self._fail(job, f"the computation broke ({type(exc).__name__}: {exc}); the worker's log says more")
+            self._fail(job, f"the computation broke ({type(exc).__name__}); the worker's log says more")
 
     def _store(self, job: Job, store: Store) -> None:
         with self._database.write() as session:
@@ -169,33 +163,3 @@ class _Lease:
             return jobs.extend_lease(
                 session, self._id, self._attempt, self._seconds, self._progress, self._message, now
             )
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    del signum, frame
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the giving back
-    raise Stopped
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run a worker with settings from the environment until SIGTERM, or until the parent is gone."""
-    parser = argparse.ArgumentParser(prog="python -m app.worker", description=__doc__)
-    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process is gone")
-    given = parser.parse_args(arguments)
-    try:
-        signal.signal(signal.SIGTERM, _stop)
-        settings = read_settings()
-        configure_logs(settings)
-        if given.parent is not None:
-            exit_with_parent(given.parent, lambda: log.warning("The server is gone", action="worker_orphaned"))
-        Worker(settings).run()
-    except RefusedToStart as exc:
-        log.error(exc.detail, action="refused_to_start")
-        return 1
-    except (Stopped, KeyboardInterrupt):
-        return 0
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

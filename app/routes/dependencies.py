@@ -13,6 +13,7 @@ from app.problems import PROBLEM_JSON
 from app.schemas import Problem
 from app.settings import Settings
 
+
 async def _database(request: Request) -> Database:
     return request.app.state.database
 

@@ -53,7 +53,7 @@ def feasible_set(domains: Domains, constraints: Constraints, field: str = "const
                 raise InvalidRequest.of(f"{field}.{bound}.{name}", "no such domain", _listed(domains.names))
     return FeasibleSet.from_constraints(
         domains,
-        target_tokens=constraints.target_tokens,
+        target_tokens=None if constraints.target_tokens is None else float(constraints.target_tokens),
         max_epochs=constraints.max_epochs,
         min_weights=constraints.min_weights,
         max_weights=constraints.max_weights,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 import numpy as np
-from mixers.recommendation import MixturePrediction as PredictedMixture
-from mixers.recommendation import Problem, interval, predict_mixtures
 from sqlalchemy.orm import Session, undefer
 
 from app.models import DomainSet, Fit, LawResult
@@ -23,6 +21,8 @@ from app.services.mixtures import domains_of, feasible_set, named, parse_weights
 from app.services.studies import find_study
 from mixers.laws import fitted_from_dict
 from mixers.laws.base import FittedLaw
+from mixers.recommendation import MixturePrediction as PredictedMixture
+from mixers.recommendation import Problem, interval, predict_mixtures
 from mixers.types import Scale, Targets
 
 
@@ -65,7 +65,7 @@ def problem_of(session: Session, fit: Fit, objective: Objective, constraints: Co
         feasible=feasible_set(domains, constraints),
         kl_to_prior=objective.kl_to_prior,
         scale=scale,
-        target_tokens=constraints.target_tokens,
+        target_tokens=None if constraints.target_tokens is None else float(constraints.target_tokens),
     )
 
 

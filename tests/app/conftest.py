@@ -56,7 +56,7 @@ def _plain_logs() -> Iterator[None]:
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
         logger_factory=structlog.PrintLoggerFactory(),
-        wrapper_class=structlog.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(0),
     )
     yield
     root.handlers, root.level = handlers, level

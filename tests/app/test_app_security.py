@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from study_bodies import study_body
 
 from app.errors import RefusedToStart
 from app.loopback import is_loopback
@@ -14,6 +13,7 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.security import check_exposure
 from app.settings import Settings
+from tests.app.study_bodies import study_body
 
 KEY = "correct-horse-battery-staple"
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from study_bodies import SETTINGS, claim, create_study, queue_runs, register, weights
 
 from app.settings import Settings
 from app.worker import Worker
 from mixers.laws import LAWS
+from tests.app.study_bodies import SETTINGS, claim, create_study, queue_runs, register, weights
 
 NAMES = ("code", "law", "web")
 # L_i(p) = c_i + exp(t_i . p): the log-linear law with planted parameters, one row a target.

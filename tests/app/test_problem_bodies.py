@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from study_bodies import create_study, study_body
 
 from app import errors
 from app.errors import STATUS, ServiceError, status_of
@@ -15,6 +14,7 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.settings import Settings
 from mixers.errors import Infeasible
+from tests.app.study_bodies import create_study, study_body
 
 
 def _problem(response, status: int) -> dict:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
-from study_bodies import SETTINGS, claim, create_study, get_run, queue_runs, register, result, weights
+
+from tests.app.study_bodies import SETTINGS, claim, create_study, get_run, queue_runs, register, result, weights
 
 STEPS = ("measurements", "complete", "fail", "release")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi.testclient import TestClient
-from study_bodies import SETTINGS, create_study, get_run, queue_runs, study_body, weights
+
+from tests.app.study_bodies import SETTINGS, create_study, get_run, queue_runs, study_body, weights
 
 
 def test_priors_come_from_available_tokens(api: TestClient) -> None:

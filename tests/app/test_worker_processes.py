@@ -1,0 +1,164 @@
+"""Workers as processes: killed, stopped, orphaned. No job is lost and no process stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from app.worker import Worker
+from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, weights
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """Leases so short that a test need not wait long for them."""
+    return settings.model_copy(update={"job_lease_seconds": 1.0, "job_poll_seconds": 0.05, "sweep_seconds": 0.1})
+
+
+@pytest.fixture
+def live_api(quick: Settings) -> Iterator[TestClient]:
+    """As ``api``, under the real clock that real workers go by."""
+    with TestClient(create_app(quick), base_url="http://127.0.0.1:8321") as client:
+        yield client
+
+
+SLOW_WORKER = """
+import sys, time
+import app.worker_process, app.services.fitting as fitting
+
+def slow_compare(*args, **kwargs):
+    sys.stdout.write("computing\\n")
+    sys.stdout.flush()
+    time.sleep(600)
+
+fitting.compare = slow_compare
+sys.exit(app.worker_process.main(sys.argv[1:]))
+"""
+
+
+def _spawn(settings: Settings, *command: str) -> subprocess.Popen[str]:
+    names = ("data_dir", "database_url", "job_lease_seconds", "job_poll_seconds", "sweep_seconds")
+    ours = {f"MIXWRIGHT_{name.upper()}": str(getattr(settings, name)) for name in names}
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env=os.environ | ours,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _fit(api: TestClient, fit: str) -> dict:
+    return api.get(f"/v1/fits/{fit}").json()
+
+
+def _queued_fit(api: TestClient) -> str:
+    study = create_study(api)
+    mixtures = (weights(1, 0, 0), weights(0, 1, 0), weights(0, 0, 1))
+    runs = [{"weights": mixture, "losses": {"code": 1.0 + i, "web": 2.0}} for i, mixture in enumerate(mixtures)]
+    api.post(f"/v1/studies/{study}/runs", json={"runs": runs})
+    return api.post(f"/v1/studies/{study}/fits", json={"laws": ["mean"]}).json()["id"]
+
+
+@pytest.mark.slow
+def test_a_fit_survives_kill_9_of_its_worker(quick: Settings, live_api: TestClient) -> None:
+    fit = _queued_fit(live_api)
+    doomed = _spawn(quick, "-c", SLOW_WORKER)
+    assert doomed.stdout is not None
+    assert doomed.stdout.readline() == "computing\n"
+    # It keeps its lease for longer than one lease lasts, so that only its death can free the job.
+    time.sleep(1.5)
+    assert _fit(live_api, fit)["state"] == "running"
+    doomed.kill()
+    doomed.communicate()
+    heir = _spawn(quick, "-m", "app.worker_process")
+    try:
+        assert _wait(lambda: _fit(live_api, fit)["state"] == "succeeded"), heir.stderr
+        assert [row["law"] for row in _fit(live_api, fit)["fidelity"]] == ["mean"]
+    finally:
+        heir.send_signal(signal.SIGTERM)
+        _, logged = heir.communicate(timeout=20)
+    assert heir.returncode == 0, logged
+    assert "Traceback" not in logged
+    assert "attempt=2" in logged
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_middle_gives_the_job_back(quick: Settings, live_api: TestClient) -> None:
+    fit = _queued_fit(live_api)
+    worker = _spawn(quick, "-c", SLOW_WORKER)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "computing\n"
+    worker.send_signal(signal.SIGTERM)
+    _, logged = worker.communicate(timeout=20)
+    assert worker.returncode == 0, logged
+    assert _fit(live_api, fit)["state"] == "queued"
+
+
+@pytest.mark.slow
+def test_a_worker_ends_when_its_parent_is_killed(quick: Settings) -> None:
+    parent_code = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'app.worker_process', '--parent', str(os.getpid())])\n"
+        "sys.stdout.write(f'{child.pid}\\n'); sys.stdout.flush(); time.sleep(600)\n"
+    )
+    parent = _spawn(quick, "-c", parent_code)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(2)
+    assert _alive(child)
+    parent.kill()
+    assert _wait(lambda: not _alive(child), 10)
+    parent.communicate(timeout=10)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live_api: TestClient) -> None:
+    queue_runs(live_api, create_study(live_api), 1)
+    run = claim(live_api, register(live_api), lease_seconds=1)[0]["run_id"]
+    worker = Worker(quick)
+    stop = threading.Event()
+
+    thread = threading.Thread(target=lambda: _run_until(worker, stop), daemon=True)
+    thread.start()
+    try:
+        assert _wait(lambda: get_run(live_api, run)["state"] == "queued", 10)
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def _run_until(worker: Worker, stop: threading.Event) -> None:
+    while not stop.is_set():
+        worker.sweep_now_and_then()
+        time.sleep(0.05)
