@@ -22,17 +22,22 @@ from proxy_training.spec import ModelSpec
 
 _NORM_EPS = 1e-6  # keeps the norm of an all-zero row finite
 _ROTARY_BASE = 10_000.0  # Su et al. 2021, RoFormer, section 3.2.2
-_EMBEDDING_STD = 0.02
+# Chosen together with the default rates of OptimizerSpec for the lowest loss of the default model after 65k and 131k
+# tokens. A small model sees few steps: an embedding that starts small spends them on growing.
+_EMBEDDING_STD = 0.3
+# Widths at which every rate scale is 1: those of the default model.
+_BASE_WIDTH, _BASE_FEED_FORWARD = 32, 96
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One parameter of a proxy: where its initial values come from, and whether weight decay pulls at it."""
+    """One parameter of a proxy: where its initial values come from, and how the optimiser treats it."""
 
     name: str
     shape: tuple[int, ...]
     std: float  # of the initial normal draw; 0 means ones (a gain)
     decayed: bool
+    rate_scale: float = 1.0  # of the learning rate
 
     @property
     def size(self) -> int:
@@ -71,24 +76,32 @@ class Layout:
         """1 where weight decay applies (matrices), 0 where not (gains), (P,)."""
         return torch.cat([torch.full((slot.size,), float(slot.decayed)) for slot in self.slots])
 
+    def rate_scale(self) -> Tensor:
+        """The factor on the learning rate of every number, (P,)."""
+        return torch.cat([torch.full((slot.size,), slot.rate_scale) for slot in self.slots])
+
 
 def layout_of(spec: ModelSpec) -> Layout:
     """The parameters of a model, embedding first.
 
     Matrices map rows: (in, out). They start at 1/sqrt(in); those that write to the residual stream are divided by
     sqrt(2 n_layers), so that its variance does not grow with depth (Radford et al. 2019, GPT-2, section 2.3).
+
+    One learning rate serves all widths (Yang et al. 2022, Tensor Programs V, table 8, Adam): the rate of a matrix goes
+    with 1/in, that of embedding, head and gains stays, and the head's output is divided by the width.
     """
     d, f = spec.d_model, spec.d_ff
+    by_d, by_f = _BASE_WIDTH / d, _BASE_FEED_FORWARD / f
     to_residual = 1 / math.sqrt(2 * spec.n_layers)
     slots = [Slot("embedding", (spec.vocab_size, d), _EMBEDDING_STD, True)]
     for layer in range(spec.n_layers):
         slots += [
             Slot(f"{layer}.attention_norm", (d,), 0.0, False),
-            Slot(f"{layer}.query_key_value", (d, 3 * d), d**-0.5, True),
-            Slot(f"{layer}.attention_out", (d, d), d**-0.5 * to_residual, True),
+            Slot(f"{layer}.query_key_value", (d, 3 * d), d**-0.5, True, by_d),
+            Slot(f"{layer}.attention_out", (d, d), d**-0.5 * to_residual, True, by_d),
             Slot(f"{layer}.feed_forward_norm", (d,), 0.0, False),
-            Slot(f"{layer}.gate_up", (d, 2 * f), d**-0.5, True),
-            Slot(f"{layer}.down", (f, d), f**-0.5 * to_residual, True),
+            Slot(f"{layer}.gate_up", (d, 2 * f), d**-0.5, True, by_d),
+            Slot(f"{layer}.down", (f, d), f**-0.5 * to_residual, True, by_f),
         ]
     slots.append(Slot("final_norm", (d,), 0.0, False))
     if not spec.tied_head:
@@ -130,7 +143,7 @@ class StackedDecoder:
             h = _rms_norm(x, weights[f"{layer}.feed_forward_norm"])
             gate, up = torch.bmm(h, weights[f"{layer}.gate_up"]).split(spec.d_ff, dim=2)
             x = torch.baddbmm(x, F.silu(gate) * up, weights[f"{layer}.down"])
-        x = _rms_norm(x, weights["final_norm"])
+        x = _rms_norm(x, weights["final_norm"] * (_BASE_WIDTH / spec.d_model))
         head = weights["embedding" if spec.tied_head else "head"]
         return torch.bmm(x, head.transpose(1, 2))
 

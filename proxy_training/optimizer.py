@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from proxy_training.model import Layout
 from proxy_training.spec import OptimizerSpec
 
 _EPS = 1e-8  # keeps the step finite where no gradient was ever seen
@@ -22,14 +23,15 @@ class StackedAdamW:
     Args:
         spec: rates and bounds, the same for every proxy of a stack.
         like: the parameters, (K, P); only shape and device are used.
-        decay_mask: 1 where weight decay applies, (P,).
+        layout: which parameters decay, and the factors on their rates.
     """
 
-    def __init__(self, spec: OptimizerSpec, like: Tensor, decay_mask: Tensor) -> None:
+    def __init__(self, spec: OptimizerSpec, like: Tensor, layout: Layout) -> None:
         self.spec = spec
+        self._rate_scale = layout.rate_scale().to(like.device)
+        self._decay = layout.decay_mask().to(like.device) * spec.weight_decay
         self.first = torch.zeros_like(like)
         self.second = torch.zeros_like(like)
-        self._decay_mask = decay_mask.to(like.device)
 
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these."""
@@ -49,6 +51,6 @@ class StackedAdamW:
         self.first.lerp_(grad, 1 - spec.beta1)
         self.second.mul_(spec.beta2).addcmul_(grad, grad, value=1 - spec.beta2)
         if spec.weight_decay:
-            flat.mul_(1 - rate * spec.weight_decay * self._decay_mask)
+            flat.mul_(1 - rate * self._decay)
         spread = self.second.sqrt().div_(math.sqrt(1 - spec.beta2**count)).add_(_EPS)
-        flat.addcdiv_(self.first, spread, value=-rate / (1 - spec.beta1**count))
+        flat.addcdiv_(self.first * self._rate_scale, spread, value=-rate / (1 - spec.beta1**count))

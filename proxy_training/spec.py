@@ -49,16 +49,19 @@ class ModelSpec(Record):
 
 
 class OptimizerSpec(Record):
-    """AdamW with a linear warm-up and then the named schedule down to ``final_fraction`` of the peak."""
+    """AdamW with a linear warm-up and then the named schedule down to ``final_fraction`` of the peak.
 
-    learning_rate: Positive = 3e-3
+    The defaults suit runs of very few steps; the rate is that of the default width and is carried over to others.
+    """
+
+    learning_rate: Positive = 2e-2
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
-    final_fraction: float = Field(default=0.1, ge=0, le=1)
+    final_fraction: float = Field(default=0.3, ge=0, le=1)
     weight_decay: NonNegative = 0.0
-    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta1: float = Field(default=0.8, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
-    grad_clip: Positive = 1.0
+    grad_clip: Positive = 0.3
 
 
 class Stage(Record):

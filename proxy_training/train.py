@@ -45,7 +45,7 @@ class StackTrainer:
         self._samplers = [SequenceSampler(corpus, spec) for spec in specs]
         self._device = device
         self.flat = layout.initial([spec.seed for spec in specs]).to(device).requires_grad_()
-        self.optimizer = StackedAdamW(self.settings.optimizer, self.flat, layout.decay_mask())
+        self.optimizer = StackedAdamW(self.settings.optimizer, self.flat, layout)
 
     @property
     def steps(self) -> int:
