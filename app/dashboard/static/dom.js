@@ -59,6 +59,19 @@ export function show(parent, key, build) {
   return true;
 }
 
+let controls = 0;
+
+/**
+ * @param {string} label
+ * @param {HTMLElement} control
+ * @returns {HTMLElement} both, tied together for those who hear the page
+ */
+export function labelled(label, control) {
+  controls += 1;
+  control.id = `control-${controls}`;
+  return h("span.choice", {}, h("label", { for: control.id }, label), control);
+}
+
 /**
  * @param {string} label
  * @param {{value: string, text: string}[]} options
@@ -72,7 +85,7 @@ export function choice(label, options, value, onChoose) {
     { "data-focus": label, onchange: (event) => onChoose(event.target.value) },
     options.map((option) => h("option", { value: option.value, selected: option.value === value }, option.text)),
   );
-  return h("label.choice", {}, h("span", {}, label), select);
+  return labelled(label, select);
 }
 
 /**

@@ -67,7 +67,7 @@ function row(law, fit, changed) {
   return h(`tr${chosen ? ".chosen" : ""}`, {},
     nameCell(law.law,
       h("button.link", { type: "button", "data-focus": law.law, title: "Show its predictions", onclick: pick }, law.law),
-      chosen && h("span.tag.good", {}, "chosen")),
+      chosen && [" ", h("span.tag.good", {}, "chosen")]),
     h("td.number", {}, decimal(law.objective_spearman, 3)),
     h("td.number", {}, decimal(law.objective_mae)),
     h("td.number", {}, decimal(law.objective_r2, 3)),

@@ -1,7 +1,7 @@
 // The table of runs: counted by state, filtered, paged by the API.
 
 import { getJson } from "./api.js";
-import { choice, h, nameCell, show, table } from "./dom.js";
+import { choice, h, labelled, nameCell, show, table } from "./dom.js";
 import { count, decimal, duration, shortId } from "./format.js";
 import { curl, empty } from "./notices.js";
 import { objectiveOf } from "./objective.js";
@@ -94,7 +94,7 @@ function searchBox(value, filter) {
     clearTimeout(waiting);
     waiting = setTimeout(() => filter({ search: event.target.value.trim() }), 300);
   };
-  return h("label.choice", {}, h("span", {}, "Search"), h("input", { type: "search", value, placeholder: "label, id, error", "data-focus": "search", oninput: typed }));
+  return labelled("Search", h("input", { type: "search", value, placeholder: "label, id, error", "data-focus": "search", oninput: typed }));
 }
 
 function content(rows, study, changed) {

@@ -103,7 +103,7 @@ function numbers(chart) {
       has && h("td.number", {}, h("strong", {}, percent(bar.weight))),
       has && h("td.number", {}, times(bar.change)),
       h("td.number", {}, epochs(has ? bar.epochs : bar.prior_epochs)),
-      h("td.number", {}, bar.cap === null ? "no cap" : percent(bar.cap), bar.capped && h("span.tag.warn", { title: "the cap holds this weight" }, "at the cap")),
+      h("td.number", {}, bar.cap === null ? "no cap" : percent(bar.cap), bar.capped && [" ", h("span.tag.warn", { title: "the cap holds this weight" }, "at the cap")]),
     ),
   );
   const cap = chart.max_epochs === null ? "No epoch cap is set." : `Cap: ${decimal(chart.max_epochs, 1)} epochs of each domain in ${count(chart.target_tokens)} training tokens.`;

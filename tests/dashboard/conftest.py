@@ -1,0 +1,158 @@
+"""The real application on a free port of the loopback, and an installed Chromium that looks at it.
+
+Without Chromium (Debian's package ``chromium``) the tests that need it skip, with the reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from app.main import create_app
+from app.migrate import upgrade
+from app.settings import Settings
+from tests.dashboard.seeding import fill
+
+FLAGS = (
+    "--no-sandbox",  # the tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+
+
+@dataclass
+class Service:
+    """A running application: its address, its settings and a client of its API."""
+
+    url: str
+    settings: Settings
+    api: httpx.Client
+    seeded: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Service]:
+    """The application under Uvicorn in a thread, until the block is left."""
+    upgrade(settings)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        key = settings.api_key
+        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=30) as api:
+            _wait(api)
+            yield Service(url, settings, api)
+        server.should_exit = True
+        thread.join(10)
+
+
+def _wait(api: httpx.Client) -> None:
+    for _ in range(200):
+        try:
+            if api.get("/healthz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the application does not answer")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An application with one verified study."""
+    with running(Settings(data_dir=tmp_path_factory.mktemp("service"), workers=0)) as made:
+        made.seeded = fill(made.api, made.settings)
+        yield made
+
+
+@pytest.fixture
+def fresh_service(tmp_path: Path) -> Iterator[Service]:
+    """An application without any study."""
+    with running(Settings(data_dir=tmp_path, workers=0)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Watched:
+    """A page and everything that went wrong in it."""
+
+    page: Any
+    errors: list[str]
+    requested: list[str]
+
+    def violations(self) -> list[str]:
+        """What the content security policy stopped."""
+        return self.page.evaluate("window.violations")
+
+
+@contextmanager
+def watched(browser: Any, **options: Any) -> Iterator[Watched]:
+    """A page of its own context that records console errors, failures and policy violations."""
+    context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+    yield _watch(context.new_page())
+    context.close()
+
+
+def _watch(page: Any) -> Watched:
+    errors: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    page.add_init_script(
+        "window.violations = []; document.addEventListener('securitypolicyviolation', "
+        "(event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));"
+    )
+    page.set_default_timeout(15_000)
+    return Watched(page, errors, requested)
+
+
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Iterator[Any]:
+    """Shared by the tests, so that Plotly's bundle is compiled once."""
+    made = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def seen(context: Any) -> Iterator[Watched]:
+    """A page in which nothing may go wrong: no console error, no violation of the content security policy."""
+    window = _watch(context.new_page())
+    yield window
+    violations = window.violations()
+    window.page.close()
+    assert window.errors == []
+    assert violations == []

@@ -1,0 +1,188 @@
+"""What the pages say when there is nothing yet, when something is wrong, and when somebody means harm."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from app.settings import Settings
+from tests.dashboard.conftest import Service, Watched, running, watched
+from tests.dashboard.seeding import create_study, queue, train, work
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+# Each would set window.hacked when a browser took it as markup.
+SCRIPT = "<script>window.hacked=1</script>"
+IMAGE = '"><img src=x onerror="window.hacked=1">'
+LINK = '<a href="javascript:window.hacked=1">x</a>'
+
+
+@pytest.mark.slow
+def test_names_that_are_markup_are_shown_as_they_are_and_do_nothing(service: Service, seen: Watched) -> None:
+    api = service.api
+    body: dict[str, Any] = {
+        "name": SCRIPT,
+        "description": IMAGE,
+        "domains": [
+            {"name": IMAGE, "available_tokens": 10, "source": SCRIPT, "licence": LINK},
+            {"name": LINK, "available_tokens": 30},
+        ],
+        "targets": [{"name": SCRIPT, "unit": IMAGE}, {"name": "<b>bold</b>"}],
+    }
+    study = api.post("/v1/studies", json=body).json()["id"]
+    shares = [(i + 1) / 14 for i in range(12)]
+    runs = [
+        {
+            "weights": {IMAGE: a, LINK: 1 - a},
+            "label": f"{IMAGE}{i}",
+            "purpose": "<i>",
+            "losses": {SCRIPT: a * a, "<b>bold</b>": 1 - a},
+        }
+        for i, a in enumerate(shares)
+    ]
+    assert api.post(f"/v1/studies/{study}/runs", json={"runs": runs}).status_code == 201
+    fit = api.post(f"/v1/studies/{study}/fits", json={"laws": ["mean", "regmix_linear"]}).json()["id"]
+    work(service.settings)
+    assert api.post(f"/v1/studies/{study}/recommendations", json={"fit_id": fit}).status_code == 202
+    work(service.settings)
+    page = seen.page
+    page.goto(service.url)
+    page.get_by_role("link", name=SCRIPT).wait_for()
+    page.goto(f"{service.url}/studies/{study}?target=%3Cscript%3E")
+    page.wait_for_selector("#predicted .notice.bad")  # no such target: said inside its own section
+    page.goto(f"{service.url}/studies/{study}?search=%3Cimg")
+    page.wait_for_selector("#weights .plot .bars")
+    page.wait_for_selector("#predicted .plot .scatterlayer .point")
+    assert page.locator("h1").inner_text() == SCRIPT
+    assert IMAGE in page.locator("#data").inner_text()
+    assert f"{IMAGE}0" in page.locator("#runs").inner_text()
+    assert "<a href=" in " ".join(page.locator("#weights .plot .ytick").all_text_contents())
+    assert page.locator("#weights .plot a, main img[src=x]").count() == 0
+    assert page.evaluate("window.hacked") is None
+    # The refused target is an answer of 422, which Chromium reports as an error of its own.
+    assert [error for error in seen.errors if "422" not in error] == []
+    seen.errors.clear()
+
+
+def test_an_empty_service_says_how_to_begin(fresh_service: Service, seen: Watched) -> None:
+    seen.page.goto(fresh_service.url)
+    seen.page.get_by_role("heading", name="No studies yet").wait_for()
+    commands = seen.page.locator("pre").all_inner_texts()
+    assert commands[0] == "mixwright demo --keep"
+    _run_curl(commands[1])
+    assert fresh_service.api.get("/v1/studies").json()["items"][0]["name"] == "my first study"
+
+
+def _run_curl(command: str) -> None:
+    """Run a line that a page shows, as its reader would."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    done = subprocess.run(
+        ["sh", "-c", command.replace("curl", "curl -sf", 1)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+def test_every_next_step_of_a_study_is_a_command_that_works(service: Service, seen: Watched) -> None:
+    study = create_study(service.api, name="it's new")
+    page = seen.page
+    page.goto(f"{service.url}/studies/{study}")
+    page.get_by_role("heading", name="No runs yet").wait_for()
+    assert page.locator("#weights .plot .bars .point").count() in (0, 3)  # the prior, once Plotly is loaded
+    _run_curl(page.locator("#runs pre").first.inner_text())
+    queue(service.api, study, 16)
+    train(service.api, 16)
+    page.reload()
+    page.get_by_role("heading", name="No law is fitted yet").wait_for()
+    _run_curl(page.locator("#fidelity pre").inner_text())
+    work(service.settings)
+    page.reload()
+    page.get_by_role("heading", name="No recommendation yet").wait_for()
+    _run_curl(page.locator("#weights pre").inner_text())
+    work(service.settings)
+    page.reload()
+    page.get_by_role("heading", name="Not verified yet").wait_for()
+    assert "/verifications" in page.locator("#verification pre").inner_text()
+
+
+def test_an_unknown_study_is_one_sentence(service: Service, browser: Any) -> None:
+    unknown = uuid4()
+    with watched(browser) as window:
+        window.page.goto(f"{service.url}/studies/{unknown}")
+        window.page.get_by_text(f"there is no study {unknown}").wait_for()
+        assert not window.page.locator("#study").is_visible()
+        window.page.goto(f"{service.url}/studies/not-an-id")
+        window.page.wait_for_selector("#problem .notice.bad")
+        assert window.violations() == []
+
+
+@pytest.mark.slow
+def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Service, browser: Any) -> None:
+    with watched(browser) as window:
+        page = window.page
+        page.goto(f"{service.url}/studies/{service.seeded['study']}")
+        page.wait_for_selector("#runs tbody tr")
+        page.context.set_offline(True)
+        page.get_by_label("Target", exact=True).select_option("web")
+        page.get_by_text("The service does not answer").wait_for()
+        assert "no connection" in page.locator("#live").inner_text()
+        assert page.locator("#runs tbody tr").count() == 15
+        page.context.set_offline(False)
+        page.locator("#problem .notice").wait_for(state="detached", timeout=10_000)
+
+
+def test_a_service_with_a_key_asks_for_it_and_keeps_it_in_the_tab(tmp_path: Path, browser: Any) -> None:
+    settings = Settings(data_dir=tmp_path, workers=0, api_key=SecretStr("a-long-secret-key"))
+    with running(settings) as keyed, watched(browser) as window:
+        create_study(keyed.api, name="behind a key")
+        page = window.page
+        page.goto(keyed.url)
+        page.get_by_label("API key").fill("wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_load_state()
+        page.get_by_label("API key").wait_for()
+        assert page.get_by_text("behind a key").count() == 0
+        page.get_by_label("API key").fill("a-long-secret-key")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="behind a key").click()
+        page.get_by_role("heading", name="No runs yet").wait_for()
+        assert "$MIXWRIGHT_API_KEY" in page.locator("#runs pre").first.inner_text()
+        assert "a-long-secret-key" not in page.content()
+        assert page.evaluate("localStorage.length + document.cookie.length") == 0
+        assert window.violations() == []
+
+
+@pytest.mark.slow
+def test_nothing_sticks_out_at_any_width(service: Service, seen: Watched) -> None:
+    page = seen.page
+    page.goto(f"{service.url}/studies/{service.seeded['study']}")
+    page.wait_for_selector("#predicted .plot .scatterlayer .point")
+    for width in (1280, 768, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(400)  # Plotly draws again once the width has settled
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_dark_and_light_follow_the_reader_also_while_the_page_is_open(service: Service, browser: Any) -> None:
+    with watched(browser, color_scheme="dark") as window:
+        page = window.page
+        page.goto(f"{service.url}/studies/{service.seeded['study']}")
+        page.wait_for_selector("#weights .plot .bars .point path")
+        colour = (
+            "getComputedStyle(document.querySelectorAll('#weights .plot .trace.bars')[1].querySelector('path')).fill"
+        )
+        ground = "getComputedStyle(document.body).backgroundColor"
+        assert page.evaluate(ground) == "rgb(16, 21, 27)"
+        assert page.evaluate(colour) == "rgb(86, 180, 233)"
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(ground) == "rgb(245, 246, 248)"
+        expect(page.locator("#weights .plot .trace.bars").nth(1).locator("path").first).to_have_css(
+            "fill", "rgb(0, 114, 178)"
+        )
