@@ -31,11 +31,15 @@ def serve(
         Path | None,
         typer.Option(metavar="CORPUS_DIR", help="Also start a local agent that trains proxy runs on this corpus."),
     ] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
 ) -> None:
     """Start the service: API, dashboard, job workers and, when asked, a local agent. Ctrl-C stops all of them."""
+    from app.orphans import exit_with_parent
     from app.serve import serve as run_service
     from app.settings import read_settings
 
+    if parent is not None:
+        exit_with_parent(parent)  # our own children watch us in the same way
     settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
     where = "the database of MIXWRIGHT_DATABASE_URL" if settings.database_url else str(settings.data_dir)
 

@@ -7,3 +7,7 @@ from app.errors import ServiceError
 
 class DemoTextMissing(ServiceError):
     """The real text of the demo is not there in full."""
+
+
+class DemoFailed(ServiceError):
+    """The demo could not be finished."""

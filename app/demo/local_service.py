@@ -1,0 +1,99 @@
+"""A service of our own for the demo: ``mixwright serve`` with a local agent, as real processes.
+
+The service ends with this process, however that one ends; its log goes to a file beside its data.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.client import Client
+from app.demo.errors import DemoFailed
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_ANNOUNCEMENT = "Mixwright is at "
+
+
+@dataclass(frozen=True)
+class LocalService:
+    """A service that answers at ``url``."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def local_service(data_dir: Path, corpus: Path, port: int | None) -> Iterator[LocalService]:
+    """Start the service and its agent, wait until it answers, and stop both at the end.
+
+    Args:
+        port: None for the usual one or, when that is taken, a free one.
+
+    Raises:
+        DemoFailed: with the service's own last words.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir / "service.log"
+    process = _start(data_dir, corpus, port, log)
+    try:
+        try:
+            url = _wait_for_address(process, log)
+        except DemoFailed:
+            if port is not None or "is taken" not in _last_line(log):
+                raise
+            process = _start(data_dir, corpus, 0, log)
+            url = _wait_for_address(process, log)
+        with Client(url) as client:
+            client.wait_until_ready(_START_SECONDS)
+        yield LocalService(url, process, log)
+    finally:
+        _stop(process)
+
+
+def _start(data_dir: Path, corpus: Path, port: int | None, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "app.cli", "serve", "--host", "127.0.0.1", "--data-dir", str(data_dir)]
+    command += ["--agent", str(corpus), "--parent", str(os.getpid())]
+    if port is not None:
+        command += ["--port", str(port)]
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("MIXWRIGHT_")}
+    with log.open("wb") as out:
+        # A group of its own: Ctrl-C reaches the demo alone, which then ends the service in order.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=kept, process_group=0)
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        for line in log.read_text(errors="replace").splitlines():
+            if line.startswith(_ANNOUNCEMENT):
+                return line.removeprefix(_ANNOUNCEMENT).split(" ", 1)[0]
+        if process.poll() is not None:
+            raise DemoFailed(f"the service did not start: {_last_line(log)}")
+        time.sleep(0.1)
+    raise DemoFailed(f"the service did not start within {_START_SECONDS:g} seconds; its log is {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("mixwright: ") if lines else "it said nothing"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
