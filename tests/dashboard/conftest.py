@@ -147,8 +147,8 @@ def context(browser: Any) -> Iterator[Any]:
     made.close()
 
 
-@pytest.fixture
-def seen(context: Any) -> Iterator[Watched]:
+@contextmanager
+def watched_page(context: Any) -> Iterator[Watched]:
     """A page in which nothing may go wrong: no console error, no violation of the content security policy."""
     window = _watch(context.new_page())
     yield window
@@ -156,3 +156,10 @@ def seen(context: Any) -> Iterator[Watched]:
     window.page.close()
     assert window.errors == []
     assert violations == []
+
+
+@pytest.fixture
+def seen(context: Any) -> Iterator[Watched]:
+    """A page of one test in which nothing may go wrong."""
+    with watched_page(context) as window:
+        yield window

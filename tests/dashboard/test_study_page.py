@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.dashboard.conftest import Service, Watched
+from tests.dashboard.conftest import Service, Watched, watched_page
 from tests.dashboard.seeding import NAMES, create_study, queue, train
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+
+@pytest.fixture(scope="module")
+def shown(service: Service, context: Any) -> Iterator[Watched]:
+    """The study's page with every chart drawn, loaded once for the tests that only read it."""
+    with watched_page(context) as window:
+        page = open_study(service, window)
+        for section in ("predicted", "verification", "trajectory"):
+            page.wait_for_selector(f"#{section} .plot .scatterlayer .point")
+        page.wait_for_selector("#weights .plot .bars .point")
+        yield window
 
 
 def open_study(service: Service, seen: Watched, study: str = "", query: str = "") -> Any:
@@ -25,9 +37,8 @@ def rows(page: Any, section: str, nth: int = 0) -> list[list[str]]:
     return [[cell.strip() for cell in row.locator("th, td").all_inner_texts()] for row in body.all()]
 
 
-def test_weights_are_those_of_the_recommendation_with_epochs_and_caps(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
-    page.wait_for_selector("#weights .plot .bars")
+def test_weights_are_those_of_the_recommendation_with_epochs_and_caps(service: Service, shown: Watched) -> None:
+    page = shown.page
     read = service.api.get(f"/v1/recommendations/{service.seeded['recommendation']}").json()
     shown = rows(page, "weights")
     assert [row[0] for row in shown] == list(NAMES)
@@ -41,8 +52,8 @@ def test_weights_are_those_of_the_recommendation_with_epochs_and_caps(service: S
     assert "2.5 epochs of each domain in 10k training tokens" in page.locator("#weights").inner_text()
 
 
-def test_fidelity_names_the_chosen_law_and_the_reason(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
+def test_fidelity_names_the_chosen_law_and_the_reason(service: Service, shown: Watched) -> None:
+    page = shown.page
     fit = service.api.get(f"/v1/fits/{service.seeded['fit']}").json()
     text = page.locator("#fidelity").inner_text()
     assert f"Chosen: {fit['chosen_law']}" in text
@@ -54,9 +65,8 @@ def test_fidelity_names_the_chosen_law_and_the_reason(service: Service, seen: Wa
     assert page.locator("#fidelity tr.chosen").inner_text().split()[0] == fit["chosen_law"]
 
 
-def test_predicted_chart_has_a_point_a_run_and_the_measures_of_the_fit(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
-    page.wait_for_selector("#predicted .plot .scatterlayer .point")
+def test_predicted_chart_has_a_point_a_run_and_the_measures_of_the_fit(service: Service, shown: Watched) -> None:
+    page = shown.page
     fit = service.api.get(f"/v1/fits/{service.seeded['fit']}").json()
     law = next(law for law in fit["fidelity"] if law["law"] == fit["chosen_law"])
     assert page.locator("#predicted .plot .scatterlayer .point").count() == fit["runs_used"] == 22
@@ -81,9 +91,8 @@ def test_law_and_target_are_chosen_in_the_page_and_kept_in_the_address(service: 
     assert page.get_by_label("Target", exact=True).input_value() == "web"
 
 
-def test_verification_shows_measured_beside_predicted_and_the_verdict(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
-    page.wait_for_selector("#verification .plot .scatterlayer .point")
+def test_verification_shows_measured_beside_predicted_and_the_verdict(service: Service, shown: Watched) -> None:
+    page = shown.page
     read = service.api.get(f"/v1/recommendations/{service.seeded['recommendation']}/verification").json()
     shown = {row[0]: row for row in rows(page, "verification")}
     for arm in read["arms"]:
@@ -135,8 +144,8 @@ def test_a_chosen_run_shows_its_losses_over_tokens(service: Service, seen: Watch
     assert rows(page, "trajectory", 1)[0][:2] == ["code", f"{read['losses']['code']['value']:.4f}"]
 
 
-def test_data_shows_tokens_source_and_licence(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
+def test_data_shows_tokens_source_and_licence(shown: Watched) -> None:
+    page = shown.page
     assert rows(page, "data")[0] == ["code", "5k", "50.0 %", "programs of the example", "MIT"]
     assert rows(page, "data")[2] == ["web", "2k", "20.0 %", "not given", "not given"]
 
@@ -155,10 +164,9 @@ def test_what_changes_while_runs_wait_appears_without_a_reload(service: Service,
     expect(page.locator("#live")).to_contain_text("as of")
 
 
-def test_everything_comes_from_this_service(service: Service, seen: Watched) -> None:
-    page = open_study(service, seen)
-    page.wait_for_selector("#weights .plot .bars")
-    assert [url for url in seen.requested if not url.startswith((service.url, "data:", "blob:"))] == []
+def test_everything_comes_from_this_service(service: Service, shown: Watched) -> None:
+    assert len(shown.requested) > 20
+    assert [url for url in shown.requested if not url.startswith((service.url, "data:", "blob:"))] == []
 
 
 def test_the_page_is_used_by_keyboard_alone(service: Service, seen: Watched) -> None:

@@ -15,6 +15,7 @@ export function showHead(place, context) {
     h("h1", {}, study.name),
     study.description && h("p.lead", {}, study.description),
     h("p.about", {}, facts(study)),
+    nextStep(context),
     h("div.tiles", {}, runsTile(study), lawTile(fit), weightsTile(recommendation), verdictTile(verification)),
   ]);
 }
@@ -29,6 +30,17 @@ function facts(study) {
     `created ${time(study.created_at)}`,
   ];
   return parts.join(" · ");
+}
+
+/** @param {import("./api_types.js").Context} context @returns {HTMLElement|null} what the reader can do now */
+function nextStep({ study, fit, recommendation, verification }) {
+  const counts = study.run_counts;
+  let step = null;
+  if (Object.values(counts).every((n) => n === 0)) step = ["queue a swarm of proxy runs", "#runs"];
+  else if (fit === null && counts.succeeded > 0 && !isBusy(counts)) step = ["fit the mixing laws", "#fidelity"];
+  else if (fit?.state === "succeeded" && recommendation === null) step = ["ask for recommended weights", "#weights"];
+  else if (verification !== null && verification.arms.length === 0) step = ["verify the recommended weights by training them", "#verification"];
+  return step && h("p", {}, "Next: ", h("a", { href: step[1] }, step[0]), ".");
 }
 
 function tile(title, value, about, href) {

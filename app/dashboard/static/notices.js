@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 
 /** @param {Error} error @returns {HTMLElement} */
 export function failure(error) {
-  return h("p.notice.bad", {}, h("strong", {}, "This could not be loaded. "), error.message);
+  return h("p.notice.bad", {}, h("strong", {}, "This could not be loaded: "), error.message);
 }
 
 /**
@@ -29,7 +29,10 @@ function terminal(command) {
       label.textContent = "Select it and copy";
     }
   };
-  return h("div.terminal", {}, h("pre", { tabindex: 0 }, h("code", {}, command)), h("button", { type: "button", onclick: copy }, label));
+  return h("div.terminal", {}, 
+    h("pre", { tabindex: 0 }, h("code", {}, command)),
+    h("button", { type: "button", onclick: copy }, label),
+  );
 }
 
 /**

@@ -76,6 +76,10 @@ function matches(run, search) {
 
 function showFilters(controls, study, now, purposes, filter) {
   const total = Object.values(study.run_counts).reduce((a, b) => a + b, 0);
+  if (total === 0) {
+    show(controls, null, () => null);
+    return;
+  }
   const known = [...purposes, ...(now.purpose && !purposes.has(now.purpose) ? [now.purpose] : [])];
   const button = (state, text) =>
     h("button.filter", { type: "button", "aria-pressed": now.state === state ? "true" : "false", "data-focus": `state ${state}`, onclick: () => filter({ state }) }, text);

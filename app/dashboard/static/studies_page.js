@@ -38,9 +38,10 @@ function refuse(error) {
     askForKey(problem, error.message);
     return false;
   }
-  stale();
+  const lost = error instanceof ApiError && error.status === 0;
+  if (lost) stale();
   show(problem, error.message, () => failure(error));
-  return error instanceof ApiError && error.status === 0;
+  return lost;
 }
 
 function first() {
@@ -78,7 +79,7 @@ function row(study) {
     h("td.number", {}, exact(study.domain_set.domains.length)),
     h("td.number", {}, exact(study.targets.length)),
     h("td", {}, states.length === 0 ? h("span.about", {}, "none yet") : states.map(([state, n]) => [h("span.count", {}, stateTag(state), ` ${exact(n)}`), " "])),
-    h("td", {}, time(study.created_at)));
+    h("td.time", {}, time(study.created_at)));
 }
 
 reload = poll(round);

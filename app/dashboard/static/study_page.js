@@ -2,7 +2,7 @@
 
 import { ApiError, getJson } from "./api.js";
 import * as data from "./data.js";
-import { show } from "./dom.js";
+import { h, show } from "./dom.js";
 import * as fidelity from "./fidelity.js";
 import { showHead } from "./head.js";
 import { askForKey } from "./key_form.js";
@@ -92,9 +92,10 @@ function refuse(error) {
     askForKey(problem, error.message);
     return false;
   }
-  stale();
-  show(problem, error.message, () => failure(error));
-  root.hidden = status === 404 || status === 422;
+  const wrong = status === 404 || status === 422;
+  if (status === 0) stale();
+  show(problem, error.message, () => [failure(error), wrong && h("p", {}, h("a", { href: "/" }, "See the studies that there are"))]);
+  root.hidden = wrong;
   return status === 0;
 }
 

@@ -65,8 +65,8 @@ function picture(chart, theme) {
   const many = chart.bars.length > 20;
   const bars = (name, key, epochsKey, color) => ({
     type: "bar", orientation: "h", name, y: at, x: chart.bars.map((bar) => bar[key]),
-    marker: { color }, text: chart.bars.map((bar) => (bar[epochsKey] === null || bar[key] === null ? "" : `${epochs(bar[epochsKey])} ep.`)),
-    textposition: "outside", textfont: { size: many ? 9 : 11, color: theme.quiet }, cliponaxis: false,
+    marker: { color }, text: chart.bars.map((bar) => (many || bar[epochsKey] === null || bar[key] === null ? "" : `${epochs(bar[epochsKey])} ep.`)),
+    textposition: "outside", textfont: { size: 11, color: theme.quiet }, cliponaxis: false,
     customdata: chart.bars.map((bar) => [plain(bar.domain), percent(bar[key]), epochs(bar[epochsKey])]),
     hovertemplate: `<b>%{customdata[0]}</b><br>${name}: %{customdata[1]}<br>epochs: %{customdata[2]}<extra></extra>`,
   });

@@ -118,6 +118,14 @@ def test_the_configuration_names_every_file_with_source_and_licence(real_text: G
         assert entry["licence"] == domain.licence
 
 
+def test_the_builder_of_corpora_accepts_the_configuration_and_finds_every_file(real_text: GatheredText) -> None:
+    corpus_config = pytest.importorskip("proxy_training.corpus_config")
+    documents_module = pytest.importorskip("proxy_training.documents")
+    config = corpus_config.read_config(real_text.config)
+    found = [documents_module.find_files(domain, config.folder) for domain in config.domains]
+    assert [[path.name for path in paths] for paths in found] == [[domain.file] for domain in real_text.domains]
+
+
 def test_finding_the_packages_imports_none_of_them() -> None:
     code = (
         "import sys; from app.demo.sources import SOURCES; from app.demo.licences import licence_of\n"
