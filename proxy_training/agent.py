@@ -194,13 +194,11 @@ class Agent:
                 )
 
     def _leave(self) -> None:
-        """Deliver what is done and give back what is not; a service that is away gets its runs back by time."""
+        """Give back what is not done and deliver what is; a service that is away gets its runs back by time."""
         try:
+            for run_id, attempt in self._leases.unfinished().items():
+                self._give_back(run_id, attempt)
             self._deliver()
-            waiting = {report.run_id for report in self._spool.reports(self._client.server)}
-            for run_id, attempt in self._leases.held().items():
-                if run_id not in waiting:
-                    self._give_back(run_id, attempt)
         except ServiceError as error:
             log.warning("Left without the service: %s", error, extra={"event": "leave_failed"})
         log.info("Stopped", extra={"event": "agent_stopped"})
@@ -252,6 +250,7 @@ class _BatchWatcher:
         if isinstance(outcome, ProxyResult) and outcome.status == "diverged":
             log.warning("Run %s diverged", run_id, extra={"event": "run_diverged", "run_id": run_id})
         self._spool.add(Report.of(self._server, run_id, self._attempts[run_id], outcome))
+        self._leases.ended(run_id)
 
     def fail_the_rest(self, reason: str) -> None:
         """Runs without an outcome have failed for ``reason``; another attempt may fare better."""

@@ -32,11 +32,10 @@ class AgentSetup:
     name: str
     spool: Path
     checkpoint_seconds: float
-    parent_pid: int | None
     options: AgentOptions
 
 
-def run_agent(setup: AgentSetup) -> None:
+def run_agent(setup: AgentSetup, stop: StopRequest) -> None:
     """Run an agent until it is told to stop, has been idle for long enough, or cannot go on.
 
     Raises:
@@ -44,8 +43,6 @@ def run_agent(setup: AgentSetup) -> None:
     """
     if setup.engine not in ENGINES:
         raise ProxyError(f"there is no engine {setup.engine!r}; there are {', '.join(sorted(ENGINES))}")
-    stop = StopRequest(setup.parent_pid)
-    stop.listen()
     corpora = {Corpus.open(folder).corpus_hash: folder for folder in setup.corpora}
     checkpoints = Checkpoints(setup.spool / "checkpoints")
     try:

@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import ValidationError
 
 from proxy_training.spec import ProxySpec, Record, TrajectoryPoint
 from proxy_training.whole_files import remove_parts, write_whole
@@ -122,7 +121,7 @@ def _key(spec: ProxySpec) -> str:
 def _load(path: Path, specs: Sequence[ProxySpec]) -> StackState | None:
     """The rows of ``specs`` in the file; None when it lacks one, or cannot be read: the runs then start afresh."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             header = _Header.model_validate_json(saved["header"].tobytes())
             if header.version != version("mixwright"):
                 return None
@@ -131,7 +130,7 @@ def _load(path: Path, specs: Sequence[ProxySpec]) -> StackState | None:
             if min(rows) < 0:
                 return None
             arrays = {name: saved[name][rows] for name in ("parameters", "first", "second")}
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ValidationError) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         log.warning("Checkpoint %s cannot be read: %s", path, error, extra={"event": "checkpoint_unreadable"})
         return None
     return StackState(step=header.step, members=tuple(header.members[row] for row in rows), **arrays)

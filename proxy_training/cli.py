@@ -50,8 +50,11 @@ def agent(
     parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
 ) -> None:
     """Claim proxy runs from the service, train them and report. SIGTERM or Ctrl-C gives unfinished runs back."""
-    # Before torch is imported: it sizes its pools by this. One thread a process is fastest; run several agents.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from proxy_training.stopping import StopRequest
+
+    stop = StopRequest(parent)
+    stop.listen()  # before torch is imported, which takes seconds
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch sizes its pools by this; one thread a process is fastest
     from proxy_training.agent import AgentOptions
     from proxy_training.agent_log import configure_logs
     from proxy_training.agent_process import AgentSetup, run_agent
@@ -64,9 +67,8 @@ def agent(
         name=name or f"{socket.gethostname()}-{os.getpid()}",
         spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
         checkpoint_seconds=checkpoint_seconds,
-        parent_pid=parent,
         options=AgentOptions(lease_seconds, max_stack, exit_when_idle),
     )
     configure_logs()
     with one_sentence():
-        run_agent(setup)
+        run_agent(setup, stop)

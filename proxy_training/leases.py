@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 class _Held:
     attempt: int
     progress_tokens: int = 0
+    ended: bool = False  # its report waits to be delivered, or is on its way
 
 
 class Leases:
@@ -71,10 +72,20 @@ class Leases:
             self._lost = self._lost - {run_id}
             self._points = [(other, point) for other, point in self._points if other != run_id]
 
-    def held(self) -> dict[str, int]:
-        """The attempt of every run that is held and not lost."""
+    def ended(self, run_id: str) -> None:
+        """The run has its outcome. It is held until that is delivered; the answer to the report says who it is for."""
         with self._lock:
-            return {run_id: held.attempt for run_id, held in self._held.items() if run_id not in self._lost}
+            if run_id in self._held:
+                self._held[run_id].ended = True
+
+    def unfinished(self) -> dict[str, int]:
+        """The attempt of every run that is held, has no outcome and is not lost."""
+        with self._lock:
+            return {
+                run_id: held.attempt
+                for run_id, held in self._held.items()
+                if not held.ended and run_id not in self._lost
+            }
 
     def lost(self) -> Collection[str]:
         """The held runs that the service has given to others."""
@@ -146,7 +157,8 @@ class Leases:
 
     def _lose(self, run_ids: Collection[str]) -> None:
         with self._lock:
-            lost = self._held.keys() & set(run_ids)
+            # A heartbeat that crosses a report hears that the run is held no more; that is no loss.
+            lost = {run_id for run_id in run_ids if run_id in self._held and not self._held[run_id].ended}
             self._lost = self._lost | lost
         for run_id in lost:
             log.warning("Run %s was lost", run_id, extra={"event": "run_lost", "run_id": run_id})

@@ -4,7 +4,8 @@ RMSNorm, rotary positions, SwiGLU, a tied or untied head; no biases. All paramet
 matrix ``flat``, and the layers see views of it: the optimiser, clipping and checkpoints then work on a single tensor.
 
 Notation: K proxies, P parameters of a proxy, B sequences, T tokens of a sequence, M = B T, d width, H heads,
-f feed-forward width, V vocabulary. Proxies never mix: row i of any output depends on row i of ``flat`` alone.
+f feed-forward width, V vocabulary. Proxies never mix: row i of any output depends on row i of ``flat`` alone, and
+no operation is used that rounds a row otherwise when K changes.
 """
 
 from __future__ import annotations
@@ -200,7 +201,8 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         unit, scale, gain = ctx.saved_tensors
         weighted = grad * unit
-        # With u = x scale and g = grad * gain: dx = scale (g - u mean(g u)); the mean is a product with gain / d.
-        along = torch.bmm(weighted, (gain / gain.shape[-1])[:, :, None])
+        # With u = x scale and g = grad * gain: dx = scale (g - u mean(g u)). The mean is no matrix product on purpose:
+        # with a single column it rounds otherwise for one proxy than for several, and Adam makes much of that.
+        along = (weighted * gain[:, None]).mean(dim=-1, keepdim=True)
         grad_x = torch.addcmul(grad * gain[:, None], unit, along, value=-1).mul_(scale)
         return grad_x, weighted.sum(dim=1)

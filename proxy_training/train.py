@@ -43,13 +43,10 @@ class StackTrainer:
         self.decoder = StackedDecoder(self.settings.model, device)
         layout = self.decoder.layout
         self._samplers = [SequenceSampler(corpus, spec) for spec in specs]
+        self.steps = self._samplers[0].steps
         self._device = device
         self.flat = layout.initial([spec.seed for spec in specs]).to(device).requires_grad_()
         self.optimizer = StackedAdamW(self.settings.optimizer, self.flat, layout)
-
-    @property
-    def steps(self) -> int:
-        return self._samplers[0].steps
 
     @property
     def step_tokens(self) -> int:

@@ -1,0 +1,157 @@
+"""Stacks on disk: an interrupted run ends as an undisturbed one, and a bad file costs time, never a result."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from proxy_training import checkpoint as checkpoint_module
+from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
+from proxy_training.corpus_read import Corpus
+from proxy_training.evaluate import ValidationSet
+from proxy_training.spec import ProxyResult, ProxySpec
+from proxy_training.stacked_run import StackedRun, measured_steps
+from proxy_training.work import Assignment
+from tests.proxy_training.text_corpora import make_corpus, names_in, texts
+from tests.proxy_training.training_cases import STEP_TOKENS, Recorder, some_runs, tiny_settings
+
+EVERY_STEP = 0.0
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder: Path = tmp_path_factory.mktemp("checkpoint")
+    return make_corpus(folder, {"a": texts(0, 30), "b": texts(1, 30)}, context=16, validation_fraction=0.2)
+
+
+def train(specs: list[ProxySpec], corpus: Corpus, folder: Path | None = None, **keys: object) -> Recorder:
+    """Train ``specs`` as one stack, named by their seeds, with a checkpoint after every step."""
+    watcher = Recorder(**keys)  # type: ignore[arg-type]
+    validation = ValidationSet.of(corpus, 16, 8)
+    policy = None if folder is None else CheckpointPolicy(Checkpoints(folder), EVERY_STEP)
+    assignments = [Assignment(str(spec.seed), spec) for spec in specs]
+    StackedRun(assignments, corpus, validation, watcher, torch.device("cpu"), policy).run()
+    return watcher
+
+
+def without_times(result: ProxyResult) -> ProxyResult:
+    return result.model_copy(update={"wall_seconds": 0.0, "cpu_seconds": 0.0})
+
+
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 3, steps=10, measure_at_tokens=(2 * STEP_TOKENS, 7 * STEP_TOKENS))
+    undisturbed = train(specs, corpus)
+    first = train(specs, corpus, tmp_path, stop_after_tokens=5 * STEP_TOKENS)
+    assert first.outcomes == {}
+    second = train(specs, corpus, tmp_path)
+    assert second.progress["0"] == [step * STEP_TOKENS for step in range(6, 11)]
+    for spec in specs:
+        name = str(spec.seed)
+        assert without_times(second.result(name)) == without_times(undisturbed.result(name))
+
+
+def test_part_of_a_saved_stack_goes_on_without_the_rest(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 3, steps=6)
+    undisturbed = train(specs, corpus)
+    train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
+    resumed = train([specs[2], specs[0]], corpus, tmp_path)
+    assert resumed.progress["2"] == [5 * STEP_TOKENS, 6 * STEP_TOKENS]
+    for name in ("0", "2"):
+        assert without_times(resumed.result(name)) == without_times(undisturbed.result(name))
+
+
+def test_the_time_before_an_interruption_counts(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 1, steps=6)
+    train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
+    state = Checkpoints(tmp_path).find(specs)
+    assert state is not None
+    assert state.members[0].wall_seconds > 0
+    assert train(specs, corpus, tmp_path).result("0").wall_seconds > state.members[0].wall_seconds
+
+
+def test_a_finished_stack_leaves_no_file(tmp_path: Path, corpus: Corpus) -> None:
+    train(some_runs(corpus, 2, steps=3), corpus, tmp_path)
+    assert names_in(tmp_path) == []
+
+
+def test_a_stack_that_lost_members_leaves_no_file_either(tmp_path: Path, corpus: Corpus) -> None:
+    watcher = train(some_runs(corpus, 2, steps=4), corpus, tmp_path, drop={"1": 2 * STEP_TOKENS})
+    assert set(watcher.outcomes) == {"0"}
+    assert names_in(tmp_path) == []
+
+
+def test_other_runs_do_not_resume_from_it(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 2, steps=4)
+    train(specs[:1], corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    assert Checkpoints(tmp_path).find(specs) is None
+    assert Checkpoints(tmp_path).find(specs[1:]) is None
+
+
+def test_another_version_starts_afresh(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = some_runs(corpus, 1, steps=4)
+    train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    monkeypatch.setattr(checkpoint_module, "version", lambda _: "99.0")
+    assert Checkpoints(tmp_path).find(specs) is None
+
+
+@pytest.mark.parametrize("damage", ["cut short", "not an archive", "empty"])
+def test_a_damaged_checkpoint_costs_the_start_again_and_nothing_else(
+    damage: str, tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
+) -> None:
+    specs = some_runs(corpus, 1, steps=4)
+    undisturbed = train(specs, corpus)
+    train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    file.write_bytes({"cut short": content[: len(content) // 2], "not an archive": b"x" * 500, "empty": b""}[damage])
+    again = train(specs, corpus, tmp_path)
+    assert len(again.progress["0"]) == 4
+    assert without_times(again.result("0")) == without_times(undisturbed.result("0"))
+    assert "cannot be read" in caplog.text
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert train(some_runs(corpus, 1, steps=3), corpus, tmp_path).result("0").status == "succeeded"
+    assert "No space left on device" in caplog.text
+    assert names_in(tmp_path) == []
+
+
+def test_stacks_that_nobody_wants_any_more_are_swept(tmp_path: Path, corpus: Corpus) -> None:
+    old, young = some_runs(corpus, 2, steps=4)
+    for spec in (old, young):
+        train([spec], corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    checkpoints = Checkpoints(tmp_path)
+    path = checkpoints._path([old])
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(path, (eight_days_ago, eight_days_ago))
+    (tmp_path / ".half.npz.abc.part").write_bytes(b"half")
+    os.utime(tmp_path / ".half.npz.abc.part", (eight_days_ago, eight_days_ago))
+    checkpoints.sweep()
+    assert names_in(tmp_path) == [checkpoints._path([young]).name]
+
+
+def test_losses_are_measured_at_the_first_step_at_or_after_each_asked_count_and_at_the_end(corpus: Corpus) -> None:
+    settings = tiny_settings(corpus, steps=8, measure_at_tokens=(1, STEP_TOKENS, 2 * STEP_TOKENS + 1))
+    assert measured_steps(settings, 8) == {1, 3, 8}
+
+
+def test_a_trajectory_has_the_losses_of_shorter_runs_with_the_same_rates(corpus: Corpus) -> None:
+    constant = {"schedule": "constant", "warmup_fraction": 0.0}
+    (long,) = some_runs(corpus, 1, steps=6, optimizer=constant, measure_at_tokens=(3 * STEP_TOKENS,))
+    (short,) = some_runs(corpus, 1, steps=3, optimizer=constant)
+    recorder = train([long], corpus)
+    trajectory = recorder.result("0").trajectory
+    assert [point.train_tokens for point in trajectory] == [3 * STEP_TOKENS, 6 * STEP_TOKENS]
+    assert trajectory[0].losses == train([short], corpus).result("0").losses
+    assert recorder.points == [("0", trajectory[0])]

@@ -1,0 +1,140 @@
+"""Losses in bits per byte against a loop over documents, and their standard error against its formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from proxy_training.corpus_read import Corpus
+from proxy_training.errors import CorpusError
+from proxy_training.evaluate import ValidationSet, evaluate
+from proxy_training.model import StackedDecoder
+from proxy_training.spec import Measured
+from tests.proxy_training.text_corpora import make_corpus, texts
+from tests.proxy_training.training_cases import TINY
+
+ALL = 10_000
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder: Path = tmp_path_factory.mktemp("evaluate")
+    long = texts(0, 20, characters=90)
+    short = [text[: 2 + place % 30] for place, text in enumerate(texts(1, 40, characters=60))]
+    return make_corpus(folder, {"long": long, "short": short}, context=16, validation_fraction=0.3)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> StackedDecoder:
+    return StackedDecoder(TINY)
+
+
+def losses_of(decoder: StackedDecoder, validation: ValidationSet, seeds: Sequence[int]) -> list[dict[str, Measured]]:
+    found = evaluate(decoder, decoder.layout.initial(seeds), validation)
+    return [losses for losses in found if losses is not None]
+
+
+def document_bits(decoder: StackedDecoder, text: np.ndarray, seed: int) -> float:
+    """Bits of all tokens of one document but the first, window by window."""
+    flat, bits = decoder.layout.initial([seed]), 0.0
+    for start in range(0, len(text) - 1, TINY.context):
+        window = torch.from_numpy(text[start : start + TINY.context + 1].astype(np.int64))
+        bits += decoder.losses(flat, window[None, None, :-1], window[None, None, 1:]).sum().item() / math.log(2)
+    return bits
+
+
+def test_a_loss_is_all_bits_over_all_bytes(corpus: Corpus, decoder: StackedDecoder) -> None:
+    stacked = losses_of(decoder, ValidationSet.of(corpus, TINY.context, ALL), [3, 4])
+    for seed, losses in zip([3, 4], stacked, strict=True):
+        for name in corpus.domains:
+            documents = [text for text in corpus.validation_documents(name) if len(text) > 1]
+            bits = np.array([document_bits(decoder, text, seed) for text in documents])
+            text_bytes = np.array([len(text) - 1 for text in documents])
+            value = bits.sum() / text_bytes.sum()
+            n = len(documents)
+            stderr = math.sqrt(n / (n - 1) * ((bits - value * text_bytes) ** 2).sum()) / text_bytes.sum()
+            assert losses[name].value == pytest.approx(value, rel=1e-5)
+            assert losses[name].stderr == pytest.approx(stderr, rel=1e-3)
+
+
+def test_bytes_are_counted_and_not_tokens(corpus: Corpus, decoder: StackedDecoder) -> None:
+    class TwoBytesAToken:
+        """The corpus, had every token stood for two bytes."""
+
+        domains = corpus.domains
+        validation_documents = staticmethod(corpus.validation_documents)
+
+        @staticmethod
+        def validation_bytes(domain: str) -> list[int]:
+            return [2 * count for count in corpus.validation_bytes(domain)]
+
+    as_it_is = losses_of(decoder, ValidationSet.of(corpus, TINY.context, ALL), [0])[0]
+    doubled = losses_of(decoder, ValidationSet.of(TwoBytesAToken(), TINY.context, ALL), [0])[0]  # type: ignore[arg-type]
+    for name in corpus.domains:
+        assert doubled[name].value == pytest.approx(as_it_is[name].value / 2)
+
+
+def test_the_bound_on_windows_is_kept_and_spread_over_documents(corpus: Corpus) -> None:
+    validation = ValidationSet.of(corpus, TINY.context, 5)
+    for at, name in enumerate(corpus.domains):
+        mine = validation.domain[validation.document] == at
+        assert mine.sum() == 5
+        # 5 windows at equal distances in far more than 5 documents of at most 6 windows each
+        assert len(set(validation.document[mine])) >= min(4, len(corpus.validation_documents(name)))
+
+
+def test_a_sample_of_windows_estimates_the_loss_of_all(corpus: Corpus, decoder: StackedDecoder) -> None:
+    everything = losses_of(decoder, ValidationSet.of(corpus, TINY.context, ALL), [0])[0]["long"]
+    sample = losses_of(decoder, ValidationSet.of(corpus, TINY.context, 12), [0])[0]["long"]
+    assert sample.stderr is not None
+    # Both are fixed by the seeds; 4 standard errors would be passed by chance in 1 of 15,000 draws.
+    assert abs(sample.value - everything.value) < 4 * sample.stderr
+
+
+def test_one_document_has_no_standard_error(tmp_path: Path, decoder: StackedDecoder) -> None:
+    corpus = make_corpus(tmp_path, {"a": texts(0, 30)}, context=16, validation_fraction=0.2)
+
+    class OneDocument:
+        domains = corpus.domains
+
+        @staticmethod
+        def validation_documents(domain: str) -> list[np.ndarray]:
+            return [corpus.validation_documents(domain)[0]]
+
+        @staticmethod
+        def validation_bytes(domain: str) -> list[int]:
+            return list(corpus.validation_bytes(domain))[:1]
+
+    measured = losses_of(decoder, ValidationSet.of(OneDocument(), TINY.context, ALL), [0])[0]["a"]  # type: ignore[arg-type]
+    assert measured.stderr is None
+    assert measured.value > 0
+
+
+def test_a_proxy_that_is_not_finite_has_no_loss_and_spares_the_others(corpus: Corpus, decoder: StackedDecoder) -> None:
+    validation = ValidationSet.of(corpus, TINY.context, 8)
+    flat = decoder.layout.initial([0, 1])
+    healthy = evaluate(decoder, flat, validation)
+    flat[0, 7] = float("nan")
+    broken = evaluate(decoder, flat, validation)
+    assert broken == [None, healthy[1]]
+
+
+def test_documents_of_one_token_cannot_be_measured(tmp_path: Path) -> None:
+    class Crumbs:
+        domains = ("crumbs",)
+
+        @staticmethod
+        def validation_documents(domain: str) -> list[np.ndarray]:
+            return {"crumbs": [np.array([65], dtype=np.uint8)]}[domain]
+
+        @staticmethod
+        def validation_bytes(domain: str) -> list[int]:
+            return {"crumbs": [1]}[domain]
+
+    with pytest.raises(CorpusError, match="'crumbs' has no validation document of two tokens"):
+        ValidationSet.of(Crumbs(), TINY.context, ALL)  # type: ignore[arg-type]
