@@ -9,8 +9,9 @@ smoothness that makes the step size independent of the boundary). It ends when t
 
     gap(p) = F(p) - min over feasible q of [ f(p) + grad f(p) . (q - p) + lambda KL(q || prior) ]   >=   F(p) - min F
 
-is small: a certificate, not a guess. The inner minimum is a KL-projection too, or a vertex when lambda is 0. What mirror
-descent leaves, SLSQP polishes. Smooth but not convex: the same from many starts. Trees: candidates, drawn again and again around the best (RegMix; Olmix's simulation proposer).
+is small: a certificate, not a guess. The inner minimum is a KL-projection too, or a vertex when lambda is 0. What
+mirror descent leaves, SLSQP polishes. Smooth but not convex: the same from many starts. Trees: candidates, drawn again
+and again around the best (RegMix; Olmix's simulation proposer).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """RegMix's regression (arXiv 2407.01492, section 3.3): gradient-boosted trees on the weights, one model a target.
 
 Settings of the published notebook: 1000 trees, learning rate 0.01, everything else LightGBM's default. The notebook
-stops early on the evaluation rows, which leaks them into the fit; here nothing is stopped. Trees do not extrapolate and have
-no gradient: they are minimised over candidates.
+stops early on the evaluation rows, which leaks them into the fit; here nothing is stopped. Trees do not extrapolate
+and have no gradient: they are minimised over candidates.
 """
 
 from __future__ import annotations
