@@ -19,17 +19,28 @@ export function create(body) {
 
 function domains(set) {
   const rows = set.domains.map((domain) =>
-    h("tr", {},
+    h(
+      "tr",
+      {},
       nameCell(domain.name),
       h("td.number", { title: `${exact(domain.available_tokens)} tokens` }, count(domain.available_tokens)),
       h("td.number", {}, percent(domain.prior)),
       h("td", {}, domain.source || h("span.about", {}, "not given")),
-      h("td", {}, domain.licence || h("span.about", {}, "not given"))),
+      h("td", {}, domain.licence || h("span.about", {}, "not given")),
+    ),
   );
   const total = set.domains.reduce((sum, domain) => sum + (domain.available_tokens ?? 0), 0);
   return [
-    table(["Domain", "#Tokens", "#Natural share", "Source", "Licence"], rows, "Domains with tokens, source and licence"),
-    h("p.about", {}, `${set.domains.length} domains, ${total ? `${count(total)} tokens in all` : "sizes not given"}; version ${set.version} of the domain set.`),
+    table(
+      ["Domain", "#Tokens", "#Natural share", "Source", "Licence"],
+      rows,
+      "Domains with tokens, source and licence",
+    ),
+    h(
+      "p.about",
+      {},
+      `${set.domains.length} domains, ${total ? `${count(total)} tokens in all` : "sizes not given"}; version ${set.version} of the domain set.`,
+    ),
   ];
 }
 
@@ -37,13 +48,20 @@ function targets(list) {
   const families = list.some((target) => target.family);
   const total = list.reduce((sum, target) => sum + target.weight, 0);
   const rows = list.map((target) =>
-    h("tr", {},
+    h(
+      "tr",
+      {},
       nameCell(target.name),
       h("td", {}, words(target.unit)),
       h("td", {}, target.direction === "maximize" ? "the higher the better" : "the lower the better"),
       h("td.number", {}, decimal(target.weight, 2)),
       h("td.number", {}, percent(target.weight / total)),
-      families && h("td", {}, target.family)),
+      families && h("td", {}, target.family),
+    ),
   );
-  return table(["Target", "Unit", "Direction", "#Weight", "#Share of the objective", ...(families ? ["Family"] : [])], rows, "Targets with their weights in the objective");
+  return table(
+    ["Target", "Unit", "Direction", "#Weight", "#Share of the objective", ...(families ? ["Family"] : [])],
+    rows,
+    "Targets with their weights in the objective",
+  );
 }

@@ -1,6 +1,6 @@
 // Builds elements. Text is always set as text, never as markup, so a name can hold anything.
 
-/** @typedef {Node|string|number|null|undefined|false|Child[]} Child */
+/** @typedef {Node|string|number|null|undefined|boolean|any[]} Child an array holds more of them */
 
 /**
  * @param {string} tag element name, with classes: "td.number"
@@ -53,7 +53,9 @@ export function show(parent, key, build) {
   append(parent, [build()]);
   shown.set(parent, now);
   if (focus) {
-    const again = [...parent.querySelectorAll("[data-focus]")].find((node) => node.dataset.focus === focus);
+    /** @type {NodeListOf<HTMLElement>} */
+    const nodes = parent.querySelectorAll("[data-focus]");
+    const again = [...nodes].find((node) => node.dataset.focus === focus);
     again?.focus({ preventScroll: true });
   }
   return true;

@@ -14,11 +14,20 @@ export function create(body, controls, changed) {
   return {
     /** @param {import("./api_types.js").Context} context */
     async update({ study, fits, fit }) {
-      const options = fits.map((entry) => ({ value: entry.id, text: `${time(entry.created_at)} · ${entry.runs_used} runs · ${shortId(entry.id)}` }));
-      show(controls, [options, fit?.id], () => options.length > 1 && choice("Fit", options, fit?.id ?? "", (id) => {
-        select({ fit: id, law: null, target: null });
-        changed();
+      const options = fits.map((entry) => ({
+        value: entry.id,
+        text: `${time(entry.created_at)} · ${entry.runs_used} runs · ${shortId(entry.id)}`,
       }));
+      show(
+        controls,
+        [options, fit?.id],
+        () =>
+          options.length > 1 &&
+          choice("Fit", options, fit?.id ?? "", (id) => {
+            select({ fit: id, law: null, target: null });
+            changed();
+          }),
+      );
       show(body, [fit, study.run_counts.succeeded > 0], () => (fit === null ? next(study) : content(fit, changed)));
     },
   };
@@ -26,7 +35,11 @@ export function create(body, controls, changed) {
 
 function next(study) {
   if (study.run_counts.succeeded > 0) {
-    return empty("No law is fitted yet", "Fit every law to the measured runs and compare them:", curl(`/studies/${study.id}/fits`, {}));
+    return empty(
+      "No law is fitted yet",
+      "Fit every law to the measured runs and compare them:",
+      curl(`/studies/${study.id}/fits`, {}),
+    );
   }
   return empty("No law is fitted yet", "Laws are fitted to measured runs; the study has none so far.");
 }
@@ -34,8 +47,13 @@ function next(study) {
 function content(fit, changed) {
   if (fit.state === "failed") return h("p.notice.bad", {}, h("strong", {}, "The fit failed. "), fit.error);
   if (fit.state !== "succeeded") {
-    return h("div.notice", {}, h("p", {}, fit.state === "queued" ? "The fit waits for a worker." : "The laws are being fitted."),
-      h("progress", { max: 1, value: fit.progress, "aria-label": "Progress of the fit" }), ` ${percent(fit.progress)}`);
+    return h(
+      "div.notice",
+      {},
+      h("p", {}, fit.state === "queued" ? "The fit waits for a worker." : "The laws are being fitted."),
+      h("progress", { max: 1, value: fit.progress, "aria-label": "Progress of the fit" }),
+      ` ${percent(fit.progress)}`,
+    );
   }
   return [
     fit.chosen_law && h("p", {}, "Chosen: ", h("strong", {}, fit.chosen_law), ". ", h("span.about", {}, fit.reason)),
@@ -44,7 +62,13 @@ function content(fit, changed) {
       ordered(fit).map((law) => row(law, fit, changed)),
       "Fidelity of each law on the objective, out of fold",
     ),
-    h("p.about", {}, `On the objective, out of fold: ${fit.folds} folds over ${fit.runs_used} runs. Coverage: the share of unseen runs inside their 90 % intervals. The law “mean” always predicts the average and is the one to beat.`),
+    h(
+      "p.about",
+      {},
+      `On the objective, out of fold: ${fit.folds} folds over ${fit.runs_used} runs. `,
+      "Coverage: the share of unseen runs inside their 90 % intervals. ",
+      "The law “mean” always predicts the average and is the one to beat.",
+    ),
   ];
 }
 
@@ -64,10 +88,18 @@ function row(law, fit, changed) {
     changed();
     document.getElementById("predicted")?.scrollIntoView({ block: "nearest" });
   };
-  return h(`tr${chosen ? ".chosen" : ""}`, {},
-    nameCell(law.law,
-      h("button.link", { type: "button", "data-focus": law.law, title: "Show its predictions", onclick: pick }, law.law),
-      chosen && [" ", h("span.tag.good", {}, "chosen")]),
+  return h(
+    `tr${chosen ? ".chosen" : ""}`,
+    {},
+    nameCell(
+      law.law,
+      h(
+        "button.link",
+        { type: "button", "data-focus": law.law, title: "Show its predictions", onclick: pick },
+        law.law,
+      ),
+      chosen && [" ", h("span.tag.good", {}, "chosen")],
+    ),
     h("td.number", {}, decimal(law.objective_spearman, 3)),
     h("td.number", {}, decimal(law.objective_mae)),
     h("td.number", {}, decimal(law.objective_r2, 3)),

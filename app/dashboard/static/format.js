@@ -1,7 +1,14 @@
 // Numbers and times as people read them. What is not known is a dash.
 
 const DASH = "–";
-const SCALES = [[1e15, "Q"], [1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]];
+/** @type {[number, string][]} */
+const SCALES = [
+  [1e15, "Q"],
+  [1e12, "T"],
+  [1e9, "B"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
 
 /** @param {number|null|undefined} value @returns {boolean} */
 const missing = (value) => value === null || value === undefined || !Number.isFinite(value);
@@ -65,6 +72,7 @@ export function duration(seconds) {
 /** @param {string|null} iso a UTC time @returns {string} in the reader's zone */
 export function time(iso) {
   if (!iso) return DASH;
+  /** @type {Intl.DateTimeFormatOptions} */
   const options = { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
   return new Date(iso).toLocaleString("en-GB", options);
 }

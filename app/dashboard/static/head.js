@@ -11,7 +11,13 @@ export function showHead(place, context) {
   document.title = `${study.name} · Mixwright`;
   const key = [study, fit?.id, fit?.state, fit?.progress, recommendation?.id, recommendation?.state, verification];
   show(place, key, () => [
-    h("nav.crumbs", { "aria-label": "Where you are" }, h("a", { href: "/" }, "Studies"), " / ", h("span", {}, study.name)),
+    h(
+      "nav.crumbs",
+      { "aria-label": "Where you are" },
+      h("a", { href: "/" }, "Studies"),
+      " / ",
+      h("span", {}, study.name),
+    ),
     h("h1", {}, study.name),
     study.description && h("p.lead", {}, study.description),
     h("p.about", {}, facts(study)),
@@ -39,7 +45,8 @@ function nextStep({ study, fit, recommendation, verification }) {
   if (Object.values(counts).every((n) => n === 0)) step = ["queue a swarm of proxy runs", "#runs"];
   else if (fit === null && counts.succeeded > 0 && !isBusy(counts)) step = ["fit the mixing laws", "#fidelity"];
   else if (fit?.state === "succeeded" && recommendation === null) step = ["ask for recommended weights", "#weights"];
-  else if (verification !== null && verification.arms.length === 0) step = ["verify the recommended weights by training them", "#verification"];
+  else if (verification !== null && verification.arms.length === 0)
+    step = ["verify the recommended weights by training them", "#verification"];
   return step && h("p", {}, "Next: ", h("a", { href: step[1] }, step[0]), ".");
 }
 
@@ -49,7 +56,9 @@ function tile(title, value, about, href) {
 
 function runsTile({ run_counts: counts }) {
   const total = Object.values(counts).reduce((a, b) => a + b, 0);
-  const rest = Object.entries(counts).filter(([state, n]) => n > 0 && state !== "succeeded").map(([state, n]) => `${n} ${state}`);
+  const rest = Object.entries(counts)
+    .filter(([state, n]) => n > 0 && state !== "succeeded")
+    .map(([state, n]) => `${n} ${state}`);
   const about = total === 0 ? "none queued" : rest.join(", ") || (isBusy(counts) ? "" : "all succeeded");
   return tile("Measured runs", total === 0 ? "0" : `${counts.succeeded ?? 0} of ${total}`, about, "#runs");
 }
@@ -58,21 +67,43 @@ function lawTile(fit) {
   if (fit === null) return tile("Mixing law", "–", "not fitted yet", "#fidelity");
   if (fit.state !== "succeeded") return tile("Mixing law", "–", `the fit is ${fit.state}`, "#fidelity");
   const law = fit.fidelity.find((entry) => entry.law === fit.chosen_law);
-  return tile("Mixing law", fit.chosen_law ?? "none", law ? `Spearman ${decimal(law.objective_spearman, 3)} out of fold` : "", "#fidelity");
+  return tile(
+    "Mixing law",
+    fit.chosen_law ?? "none",
+    law ? `Spearman ${decimal(law.objective_spearman, 3)} out of fold` : "",
+    "#fidelity",
+  );
 }
 
 function weightsTile(recommendation) {
   if (recommendation?.state !== "succeeded") {
-    return tile("Predicted objective", "–", recommendation ? `the recommendation is ${recommendation.state}` : "nothing recommended yet", "#weights");
+    return tile(
+      "Predicted objective",
+      "–",
+      recommendation ? `the recommendation is ${recommendation.state}` : "nothing recommended yet",
+      "#weights",
+    );
   }
   const { recommended, natural } = recommendation.predictions;
-  return tile("Predicted objective", decimal(recommended?.objective.mean), natural ? `natural mixture ${decimal(natural.objective.mean)}` : "", "#weights");
+  return tile(
+    "Predicted objective",
+    decimal(recommended?.objective.mean),
+    natural ? `natural mixture ${decimal(natural.objective.mean)}` : "",
+    "#weights",
+  );
 }
 
 function verdictTile(verification) {
   const contrasts = verification?.contrasts ?? [];
   if (contrasts.length === 0) return tile("Verdict", "–", "not verified yet", "#verification");
   const first = contrasts.find((contrast) => contrast.baseline === "natural") ?? contrasts[0];
-  const others = contrasts.filter((contrast) => contrast !== first).map((contrast) => `${words(contrast.baseline)}: ${contrast.verdict}`);
-  return tile("Verdict", verdictTag(first.verdict), [`against ${words(first.baseline)}`, ...others].join("; "), "#verification");
+  const others = contrasts
+    .filter((contrast) => contrast !== first)
+    .map((contrast) => `${words(contrast.baseline)}: ${contrast.verdict}`);
+  return tile(
+    "Verdict",
+    verdictTag(first.verdict),
+    [`against ${words(first.baseline)}`, ...others].join("; "),
+    "#verification",
+  );
 }

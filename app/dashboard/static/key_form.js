@@ -9,7 +9,9 @@ import { h } from "./dom.js";
  */
 export function askForKey(place, sentence) {
   if (place.querySelector("form")) return;
-  const input = h("input", { type: "password", name: "key", required: true, autocomplete: "off", id: "key" });
+  const input = /** @type {HTMLInputElement} */ (
+    h("input", { type: "password", name: "key", required: true, autocomplete: "off", id: "key" })
+  );
   const form = h(
     "form.notice",
     {

@@ -29,7 +29,9 @@ function terminal(command) {
       label.textContent = "Select it and copy";
     }
   };
-  return h("div.terminal", {}, 
+  return h(
+    "div.terminal",
+    {},
     h("pre", { tabindex: 0 }, h("code", {}, command)),
     h("button", { type: "button", onclick: copy }, label),
   );

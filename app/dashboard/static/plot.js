@@ -3,7 +3,10 @@
 import { h } from "./dom.js";
 
 /** Okabe and Ito's colours, which stay apart for colour-blind readers. The first is drawn in the ink of the page. */
-const LINES = { light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#56b4e9", "#6f6f6f"], dark: ["#56b4e9", "#ff8c42", "#2fc79c", "#e39ac3", "#f0b341", "#9ad1f5", "#b5b5b5"] };
+const LINES = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#56b4e9", "#6f6f6f"],
+  dark: ["#56b4e9", "#ff8c42", "#2fc79c", "#e39ac3", "#f0b341", "#9ad1f5", "#b5b5b5"],
+};
 const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
 
 /** @typedef {{ink: string, quiet: string, line: string, card: string, prior: string, chosen: string, cap: string, lines: string[]}} Theme */
@@ -20,7 +23,7 @@ function plotly() {
   bundle ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = document.body.dataset.plotly ?? "";
-    script.onload = () => resolve(window.Plotly);
+    script.onload = () => resolve(globalThis["Plotly"]);
     script.onerror = () => {
       bundle = undefined;
       reject(new Error("The drawing library could not be loaded; the numbers stand in the tables."));
@@ -35,8 +38,13 @@ function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
-    ink: colour("ink"), quiet: colour("quiet"), line: colour("line"), card: colour("card"),
-    prior: colour("prior"), chosen: colour("chosen"), cap: colour("cap"),
+    ink: colour("ink"),
+    quiet: colour("quiet"),
+    line: colour("line"),
+    card: colour("card"),
+    prior: colour("prior"),
+    chosen: colour("chosen"),
+    cap: colour("cap"),
     lines: dark.matches ? LINES.dark : LINES.light,
   };
 }
@@ -75,7 +83,7 @@ export async function draw(element, build, onPick) {
   if (!element.isConnected) return; // a newer answer replaced it while the library loaded
   drawn.set(element, build);
   await render(library, element, build);
-  if (onPick) element.on("plotly_click", (event) => onPick(event.points[0]?.customdata));
+  if (onPick) /** @type {any} */ (element).on("plotly_click", (event) => onPick(event.points[0]?.customdata));
 }
 
 /** @param {any} library @param {HTMLElement} element @param {Build} build */

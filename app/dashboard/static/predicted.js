@@ -29,19 +29,28 @@ export function create(body, controls, changed) {
       const chart = await getJson(`/charts/fits/${fit.id}/predicted`, { law, target });
       const plot = place(describe(chart), 380);
       if (show(body, chart, () => [measures(chart), plot])) {
-        await draw(plot, (theme) => picture(chart, theme), (run) => {
-          if (!run) return;
-          select({ run });
-          changed();
-        });
+        await draw(
+          plot,
+          (theme) => picture(chart, theme),
+          (run) => {
+            if (!run) return;
+            select({ run });
+            changed();
+          },
+        );
       }
     },
   };
 }
 
 function showChoices(controls, fit, study, law, target, changed) {
-  const laws = fit.fidelity.filter((entry) => entry.skipped === null).map((entry) => ({ value: entry.law, text: entry.law + (entry.law === fit.chosen_law ? " (chosen)" : "") }));
-  const targets = [{ value: OBJECTIVE, text: "objective (weighted mean)" }, ...study.targets.map((entry) => ({ value: entry.name, text: entry.name }))];
+  const laws = fit.fidelity
+    .filter((entry) => entry.skipped === null)
+    .map((entry) => ({ value: entry.law, text: entry.law + (entry.law === fit.chosen_law ? " (chosen)" : "") }));
+  const targets = [
+    { value: OBJECTIVE, text: "objective (weighted mean)" },
+    ...study.targets.map((entry) => ({ value: entry.name, text: entry.name })),
+  ];
   show(controls, [fit.id, laws, targets, law, target], () => [
     choice("Law", laws, law, (value) => {
       select({ law: value });
@@ -56,7 +65,9 @@ function showChoices(controls, fit, study, law, target, changed) {
 
 function measures(chart) {
   const entry = (name, value, about) => h("div", { title: about }, h("dt", {}, name), h("dd", {}, value));
-  return h("dl.measures", {},
+  return h(
+    "dl.measures",
+    {},
     entry("Spearman", decimal(chart.spearman, 3), "rank correlation of predicted and observed, out of fold"),
     entry("MAE", decimal(chart.mae), "mean absolute error"),
     entry("MAE of the mean", decimal(chart.baseline_mae), "the error of always predicting the average"),
@@ -66,7 +77,9 @@ function measures(chart) {
 }
 
 function describe(chart) {
-  return `Scatter of predicted against observed ${chart.target ?? "objective"} for ${chart.points.length} runs under ${chart.law}: Spearman ${decimal(chart.spearman, 3)}, mean absolute error ${decimal(chart.mae)}`;
+  const what = `Scatter of predicted against observed ${chart.target ?? "objective"}`;
+  const measures = `Spearman ${decimal(chart.spearman, 3)}, mean absolute error ${decimal(chart.mae)}`;
+  return `${what} for ${chart.points.length} runs under ${chart.law}: ${measures}`;
 }
 
 function picture(chart, theme) {
@@ -75,17 +88,33 @@ function picture(chart, theme) {
   const both = { range: ends, nticks: 7 };
   return {
     data: [
-      { type: "scatter", mode: "lines", name: "perfect prediction", x: ends, y: ends, line: { color: theme.quiet, width: 1.5, dash: "dash" }, hoverinfo: "skip" },
       {
-        type: "scatter", mode: "markers", name: "run", x: chart.points.map((point) => point.predicted), y: chart.points.map((point) => point.observed),
+        type: "scatter",
+        mode: "lines",
+        name: "perfect prediction",
+        x: ends,
+        y: ends,
+        line: { color: theme.quiet, width: 1.5, dash: "dash" },
+        hoverinfo: "skip",
+      },
+      {
+        type: "scatter",
+        mode: "markers",
+        name: "run",
+        x: chart.points.map((point) => point.predicted),
+        y: chart.points.map((point) => point.observed),
         marker: { size: 8, color: theme.chosen, opacity: 0.8, line: { width: 1, color: theme.card } },
-        text: chart.points.map((point) => `run ${shortId(point.run_id)}<br>predicted ${decimal(point.predicted)}<br>observed ${decimal(point.observed)}`),
+        text: chart.points.map(
+          (point) =>
+            `run ${shortId(point.run_id)}<br>predicted ${decimal(point.predicted)}<br>observed ${decimal(point.observed)}`,
+        ),
         customdata: chart.points.map((point) => point.run_id),
         hovertemplate: "%{text}<extra></extra>",
       },
     ],
     layout: {
-      margin: { l: 8, r: 12, t: 30, b: 46 }, hovermode: "closest",
+      margin: { l: 8, r: 12, t: 30, b: 46 },
+      hovermode: "closest",
       xaxis: axis(theme, `predicted${unit}`, both),
       yaxis: axis(theme, `observed${unit}`, both),
     },

@@ -49,7 +49,13 @@ export function create(body, controls, changed) {
       show(body, [rows, page.next_cursor, cursor, search, selected("run"), before], () => [
         rows.length === 0 ? h("p.about", {}, "No run fits this filter.") : content(rows, study, changed),
         search
-          ? h("p.about", {}, `${rows.length} of ${page.items.length} runs contain “${search}”.`, page.next_cursor && ` Only the first ${SEARCHED_ROWS} were searched; filter by state or purpose to reach the others.`)
+          ? h(
+              "p.about",
+              {},
+              `${rows.length} of ${page.items.length} runs contain “${search}”.`,
+              page.next_cursor &&
+                ` Only the first ${SEARCHED_ROWS} were searched; filter by state or purpose to reach the others.`,
+            )
           : pager(page.next_cursor, cursor, before, move),
       ]);
     },
@@ -60,7 +66,11 @@ function next(study) {
   const weights = Object.fromEntries(study.domain_set.domains.map((domain) => [domain.name, domain.prior]));
   const body = { runs: [{ weights, settings: { corpus_hash: "CORPUS_HASH", train_tokens: 65536 } }] };
   return [
-    empty("No runs yet", "Ask for a swarm of mixtures that cover the simplex:", curl(`/studies/${study.id}/suggestions`, { count: 32 })),
+    empty(
+      "No runs yet",
+      "Ask for a swarm of mixtures that cover the simplex:",
+      curl(`/studies/${study.id}/suggestions`, { count: 32 }),
+    ),
     h("p", {}, "Then queue each as a run, with the settings that all of them share:"),
     empty("", "", curl(`/studies/${study.id}/runs`, body)),
     h("p", {}, "and start an agent that trains them:"),
@@ -71,7 +81,9 @@ function next(study) {
 /** @param {import("./api_types.js").Run} run @param {string} search */
 function matches(run, search) {
   const wanted = search.toLowerCase();
-  return [run.label, run.id, run.purpose, run.error ?? "", `seed ${run.seed}`].some((text) => text.toLowerCase().includes(wanted));
+  return [run.label, run.id, run.purpose, run.error ?? "", `seed ${run.seed}`].some((text) =>
+    text.toLowerCase().includes(wanted),
+  );
 }
 
 function showFilters(controls, study, now, purposes, filter) {
@@ -82,12 +94,31 @@ function showFilters(controls, study, now, purposes, filter) {
   }
   const known = [...purposes, ...(now.purpose && !purposes.has(now.purpose) ? [now.purpose] : [])];
   const button = (state, text) =>
-    h("button.filter", { type: "button", "aria-pressed": now.state === state ? "true" : "false", "data-focus": `state ${state}`, onclick: () => filter({ state }) }, text);
+    h(
+      "button.filter",
+      {
+        type: "button",
+        "aria-pressed": now.state === state ? "true" : "false",
+        "data-focus": `state ${state}`,
+        onclick: () => filter({ state }),
+      },
+      text,
+    );
   show(controls, [study.run_counts, now.state, now.purpose, known], () => [
-    h("div.filters", { role: "group", "aria-label": "State" },
+    h(
+      "div.filters",
+      { role: "group", "aria-label": "State" },
       button("", `all ${total}`),
-      Object.entries(STATES).filter(([state]) => study.run_counts[state] > 0 || state === now.state).map(([state, { sign }]) => button(state, `${sign} ${state} ${study.run_counts[state] ?? 0}`))),
-    choice("Purpose", [{ value: "", text: "all" }, ...known.map((value) => ({ value, text: value }))], now.purpose, (value) => filter({ purpose: value })),
+      Object.entries(STATES)
+        .filter(([state]) => study.run_counts[state] > 0 || state === now.state)
+        .map(([state, { sign }]) => button(state, `${sign} ${state} ${study.run_counts[state] ?? 0}`)),
+    ),
+    choice(
+      "Purpose",
+      [{ value: "", text: "all" }, ...known.map((value) => ({ value, text: value }))],
+      now.purpose,
+      (value) => filter({ purpose: value }),
+    ),
     searchBox(now.search, filter),
   ]);
 }
@@ -98,7 +129,10 @@ function searchBox(value, filter) {
     clearTimeout(waiting);
     waiting = setTimeout(() => filter({ search: event.target.value.trim() }), 300);
   };
-  return labelled("Search", h("input", { type: "search", value, placeholder: "label, id, error", "data-focus": "search", oninput: typed }));
+  return labelled(
+    "Search",
+    h("input", { type: "search", value, placeholder: "label, id, error", "data-focus": "search", oninput: typed }),
+  );
 }
 
 function content(rows, study, changed) {
@@ -116,9 +150,23 @@ function row(run, study, changed) {
     changed();
     document.getElementById("trajectory")?.scrollIntoView({ block: "nearest" });
   };
-  return h(`tr${chosen ? ".chosen" : ""}`, {},
-    nameCell(run.label,
-      h("button.link", { type: "button", "data-focus": run.id, title: `Show the losses of run ${run.id}`, "aria-pressed": chosen ? "true" : "false", onclick: pick }, run.label || shortId(run.id))),
+  return h(
+    `tr${chosen ? ".chosen" : ""}`,
+    {},
+    nameCell(
+      run.label,
+      h(
+        "button.link",
+        {
+          type: "button",
+          "data-focus": run.id,
+          title: `Show the losses of run ${run.id}`,
+          "aria-pressed": chosen ? "true" : "false",
+          onclick: pick,
+        },
+        run.label || shortId(run.id),
+      ),
+    ),
     h("td", {}, run.purpose),
     h("td", {}, stateTag(run.state)),
     h("td.number", {}, run.seed),
@@ -147,8 +195,11 @@ function note(run) {
 
 function pager(nextCursor, cursor, before, move) {
   if (!nextCursor && !cursor) return null;
-  const button = (text, enabled, go) => h("button", { type: "button", "data-focus": text, disabled: !enabled, onclick: go }, text);
-  return h("div.pager", {},
+  const button = (text, enabled, go) =>
+    h("button", { type: "button", "data-focus": text, disabled: !enabled, onclick: go }, text);
+  return h(
+    "div.pager",
+    {},
     button("First", Boolean(cursor), () => move(null, [])),
     button("Previous", before.length > 0, () => move(before.at(-1) || null, before.slice(0, -1))),
     button("Next", Boolean(nextCursor), () => move(nextCursor, [...before, cursor])),

@@ -47,11 +47,21 @@ function refuse(error) {
 function first() {
   const body = {
     name: "my first study",
-    domains: [{ name: "web", available_tokens: 8000000 }, { name: "code", available_tokens: 2000000 }],
-    targets: [{ name: "web", weight: 1 }, { name: "code", weight: 2 }],
+    domains: [
+      { name: "web", available_tokens: 8000000 },
+      { name: "code", available_tokens: 2000000 },
+    ],
+    targets: [
+      { name: "web", weight: 1 },
+      { name: "code", weight: 2 },
+    ],
   };
   return [
-    empty("No studies yet", "See the whole job on real text, from raw files to verified weights, in a few minutes:", "mixwright demo --keep"),
+    empty(
+      "No studies yet",
+      "See the whole job on real text, from raw files to verified weights, in a few minutes:",
+      "mixwright demo --keep",
+    ),
     h("p", {}, "or make a study of your own domains:"),
     empty("", "", curl("/studies", body)),
   ];
@@ -65,21 +75,41 @@ function content(page, cursor) {
   return [
     table(["Study", "#Domains", "#Targets", "Runs", "Created"], page.items.map(row), "Studies, newest first"),
     (page.next_cursor || cursor) &&
-      h("div.pager", {},
+      h(
+        "div.pager",
+        {},
         h("button", { type: "button", "data-focus": "newest", disabled: !cursor, onclick: go(null) }, "Newest"),
-        h("button", { type: "button", "data-focus": "older", disabled: !page.next_cursor, onclick: go(page.next_cursor) }, "Older")),
+        h(
+          "button",
+          { type: "button", "data-focus": "older", disabled: !page.next_cursor, onclick: go(page.next_cursor) },
+          "Older",
+        ),
+      ),
   ];
 }
 
 /** @param {import("./api_types.js").Study} study */
 function row(study) {
   const states = Object.entries(study.run_counts).filter(([, n]) => n > 0);
-  return h("tr", {},
-    nameCell(study.name, h("a", { href: `/studies/${study.id}` }, study.name), study.description && h("p.about.one-line", {}, study.description)),
+  return h(
+    "tr",
+    {},
+    nameCell(
+      study.name,
+      h("a", { href: `/studies/${study.id}` }, study.name),
+      study.description && h("p.about.one-line", {}, study.description),
+    ),
     h("td.number", {}, exact(study.domain_set.domains.length)),
     h("td.number", {}, exact(study.targets.length)),
-    h("td", {}, states.length === 0 ? h("span.about", {}, "none yet") : states.map(([state, n]) => [h("span.count", {}, stateTag(state), ` ${exact(n)}`), " "])),
-    h("td.time", {}, time(study.created_at)));
+    h(
+      "td",
+      {},
+      states.length === 0
+        ? h("span.about", {}, "none yet")
+        : states.map(([state, n]) => [h("span.count", {}, stateTag(state), ` ${exact(n)}`), " "]),
+    ),
+    h("td.time", {}, time(study.created_at)),
+  );
 }
 
 reload = poll(round);

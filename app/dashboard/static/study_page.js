@@ -27,6 +27,7 @@ let reload = () => {};
 
 const sections = Object.entries(SECTIONS).map(([name, module]) => {
   const card = document.getElementById(name);
+  /** @type {HTMLElement} */
   const body = card.querySelector(".body");
   return { body, section: module.create(body, card.querySelector(".controls"), () => reload()) };
 });
@@ -38,26 +39,40 @@ async function load() {
     getJson(`/studies/${id}/fits`, { limit: 50 }),
     getJson(`/studies/${id}/recommendations`, { limit: 50 }),
   ]);
+  /** @type {import("./api_types.js").Recommendation|null} */
   const recommendation = chosen(recommendations.items, selected("recommendation"));
+  /** @type {import("./api_types.js").Fit|null} */
   const fit = chosen(fits.items, selected("fit") || recommendation?.fit_id || "");
   const done = recommendation?.state === "succeeded";
   const verified = done ? await getJson(`/recommendations/${recommendation.id}/verification`) : null;
-  return { study, fits: fits.items, fit, recommendations: recommendations.items, recommendation, verification: verified };
+  return {
+    study,
+    fits: fits.items,
+    fit,
+    recommendations: recommendations.items,
+    recommendation,
+    verification: verified,
+  };
 }
 
 /**
- * @template {{id: string, state: string}} Item
+ * @template {import("./api_types.js").Fit|import("./api_types.js").Recommendation} Item
  * @param {Item[]} items newest first
  * @param {string} wanted an id, or empty
  * @returns {Item|null} the wanted one, else the newest that succeeded, else the newest
  */
 function chosen(items, wanted) {
-  return items.find((item) => item.id === wanted) ?? items.find((item) => item.state === "succeeded") ?? items[0] ?? null;
+  return (
+    items.find((item) => item.id === wanted) ?? items.find((item) => item.state === "succeeded") ?? items[0] ?? null
+  );
 }
 
 /** @param {import("./api_types.js").Context} context */
 function somethingRuns({ study, fits, recommendations }) {
-  return isBusy(study.run_counts) || [...fits, ...recommendations].some((job) => job.state === "queued" || job.state === "running");
+  return (
+    isBusy(study.run_counts) ||
+    [...fits, ...recommendations].some((job) => job.state === "queued" || job.state === "running")
+  );
 }
 
 async function round() {
@@ -94,7 +109,10 @@ function refuse(error) {
   }
   const wrong = status === 404 || status === 422;
   if (status === 0) stale();
-  show(problem, error.message, () => [failure(error), wrong && h("p", {}, h("a", { href: "/" }, "See the studies that there are"))]);
+  show(problem, error.message, () => [
+    failure(error),
+    wrong && h("p", {}, h("a", { href: "/" }, "See the studies that there are")),
+  ]);
   root.hidden = wrong;
   return status === 0;
 }

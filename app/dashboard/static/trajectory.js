@@ -21,7 +21,9 @@ export function create(body, controls) {
       const id = selected("run") || (await latestMeasured(study));
       if (!id) {
         show(controls, null, () => null);
-        show(body, "none", () => empty("No run is measured yet", "The losses of a run appear here while it is trained."));
+        show(body, "none", () =>
+          empty("No run is measured yet", "The losses of a run appear here while it is trained."),
+        );
         return;
       }
       const run = await getJson(`/runs/${encodeURIComponent(id)}`);
@@ -30,11 +32,20 @@ export function create(body, controls) {
         return;
       }
       const chart = await getJson(`/charts/runs/${run.id}/trajectory`);
-      show(controls, [run.label, run.state], () => h("p.run", {}, h("strong", {}, run.label || shortId(run.id)), " ", stateTag(run.state)));
+      show(controls, [run.label, run.state], () =>
+        h("p.run", {}, h("strong", {}, run.label || shortId(run.id)), " ", stateTag(run.state)),
+      );
       const plot = chart.lines.length > 0 ? place(describe(chart), 380) : null;
       const rebuilt = show(body, [run, chart], () => [
         run.error && h("p.notice.bad", {}, run.error),
-        plot ?? h("p.notice", {}, run.losses ? "Only the final losses of this run are known: it was not measured on the way." : "This run has no measurement yet."),
+        plot ??
+          h(
+            "p.notice",
+            {},
+            run.losses
+              ? "Only the final losses of this run are known: it was not measured on the way."
+              : "This run has no measurement yet.",
+          ),
         h("div.two", {}, weightsTable(run, study), lossesTable(run, study)),
       ]);
       if (rebuilt && plot) await draw(plot, (theme) => picture(chart, theme));
@@ -54,7 +65,9 @@ async function latestMeasured(study) {
 }
 
 function describe(chart) {
-  const all = chart.lines.map((line) => `${line.name} from ${decimal(line.losses[0])} to ${decimal(line.losses.at(-1))}`);
+  const all = chart.lines.map(
+    (line) => `${line.name} from ${decimal(line.losses[0])} to ${decimal(line.losses.at(-1))}`,
+  );
   return `Losses over training tokens: ${all.join(", ")}`;
 }
 
@@ -66,16 +79,29 @@ function picture(chart, theme) {
     data: chart.lines.map((line, i) => {
       const color = isObjective(i) ? theme.ink : theme.lines[i % theme.lines.length];
       return {
-        type: "scatter", mode: "lines+markers", name: plain(line.name), x: line.tokens, y: line.losses,
+        type: "scatter",
+        mode: "lines+markers",
+        name: plain(line.name),
+        x: line.tokens,
+        y: line.losses,
         visible: i < LINES_SHOWN ? true : "legendonly",
-        line: { color, width: isObjective(i) ? 3.5 : 2, dash: DASHES[Math.floor(i / theme.lines.length) % DASHES.length] },
+        line: {
+          color,
+          width: isObjective(i) ? 3.5 : 2,
+          dash: DASHES[Math.floor(i / theme.lines.length) % DASHES.length],
+        },
         marker: { color, size: 7, symbol: SIGNS[i % SIGNS.length] },
-        customdata: line.losses.map((loss, j) => [plain(line.name), exact(line.tokens[j]), line.stderr[j] === null ? decimal(loss) : `${decimal(loss)} ± ${decimal(line.stderr[j])}`]),
+        customdata: line.losses.map((loss, j) => [
+          plain(line.name),
+          exact(line.tokens[j]),
+          line.stderr[j] === null ? decimal(loss) : `${decimal(loss)} ± ${decimal(line.stderr[j])}`,
+        ]),
         hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[2]}<br>after %{customdata[1]} tokens<extra></extra>",
       };
     }),
     layout: {
-      margin: { l: 8, r: 16, t: 46, b: 46 }, hovermode: "closest",
+      margin: { l: 8, r: 16, t: 46, b: 46 },
+      hovermode: "closest",
       xaxis: axis(theme, "training tokens", { tickformat: "~s", rangemode: "tozero" }),
       yaxis: axis(theme, units.size === 1 && unit ? `loss (${words(unit)})` : "loss"),
     },
@@ -84,18 +110,39 @@ function picture(chart, theme) {
 
 function weightsTable(run, study) {
   const rows = study.domain_set.domains.map((domain) =>
-    h("tr", {}, nameCell(domain.name), h("td.number", {}, percent(run.weights[domain.name])),
-      h("td.number", {}, percent(run.realised_weights?.[domain.name]))),
+    h(
+      "tr",
+      {},
+      nameCell(domain.name),
+      h("td.number", {}, percent(run.weights[domain.name])),
+      h("td.number", {}, percent(run.realised_weights?.[domain.name])),
+    ),
   );
-  return h("div", {}, table(["Domain", "#Asked", "#Realised"], rows, "Weights of this run"),
-    h("p.about", {}, `${count(run.model_params)} non-embedding parameters, ${count(run.train_tokens)} tokens, seed ${run.seed}. Run ${run.id}.`));
+  return h(
+    "div",
+    {},
+    table(["Domain", "#Asked", "#Realised"], rows, "Weights of this run"),
+    h(
+      "p.about",
+      {},
+      `${count(run.model_params)} non-embedding parameters, ${count(run.train_tokens)} tokens, seed ${run.seed}. Run ${run.id}.`,
+    ),
+  );
 }
 
 function lossesTable(run, study) {
   if (!run.losses) return null;
-  const rows = study.targets.filter((target) => run.losses[target.name]).map((target) => {
-    const { value, stderr } = run.losses[target.name];
-    return h("tr", {}, nameCell(target.name), h("td.number", {}, decimal(value)), h("td.number", {}, decimal(stderr)));
-  });
+  const rows = study.targets
+    .filter((target) => run.losses[target.name])
+    .map((target) => {
+      const { value, stderr } = run.losses[target.name];
+      return h(
+        "tr",
+        {},
+        nameCell(target.name),
+        h("td.number", {}, decimal(value)),
+        h("td.number", {}, decimal(stderr)),
+      );
+    });
   return h("div", {}, table(["Target", "#Final", "#Standard error"], rows, "Final losses of this run"));
 }

@@ -36,10 +36,17 @@ export function create(body) {
 
 function next(recommendation) {
   if (recommendation?.state !== "succeeded") {
-    return empty("Nothing to verify yet", "Once weights are recommended, train them beside the natural and the uniform mixture.");
+    return empty(
+      "Nothing to verify yet",
+      "Once weights are recommended, train them beside the natural and the uniform mixture.",
+    );
   }
   const body = { seeds: [1, 2, 3], settings: { corpus_hash: "CORPUS_HASH", train_tokens: 65536 } };
-  return empty("Not verified yet", "Train the recommended mixture, uniform and natural with three seeds each; give the settings of your proxy runs:", curl(`/recommendations/${recommendation.id}/verifications`, body));
+  return empty(
+    "Not verified yet",
+    "Train the recommended mixture, uniform and natural with three seeds each; give the settings of your proxy runs:",
+    curl(`/recommendations/${recommendation.id}/verifications`, body),
+  );
 }
 
 /** @param {string} verdict @returns {HTMLElement} never by colour alone */
@@ -49,14 +56,33 @@ export function verdictTag(verdict) {
 }
 
 function verdicts(verification) {
-  return h("ul.verdicts", {}, verification.contrasts.map((contrast) =>
-    h("li", {}, verdictTag(contrast.verdict), " ", h("span", {}, `against ${words(contrast.baseline)}`),
-      contrast.difference !== null && h("span.about", {}, ` recommended − ${words(contrast.baseline)} = ${signed(contrast.difference)}, 95 % interval [${signed(contrast.low)}, ${signed(contrast.high)}]`))),
+  return h(
+    "ul.verdicts",
+    {},
+    verification.contrasts.map((contrast) =>
+      h(
+        "li",
+        {},
+        verdictTag(contrast.verdict),
+        " ",
+        h("span", {}, `against ${words(contrast.baseline)}`),
+        contrast.difference !== null &&
+          h(
+            "span.about",
+            {},
+            ` recommended − ${words(contrast.baseline)} = ${signed(contrast.difference)}, `,
+            `95 % interval [${signed(contrast.low)}, ${signed(contrast.high)}]`,
+          ),
+      ),
+    ),
   );
 }
 
 function describe(arms) {
-  const all = arms.map((arm) => `${words(arm.name)} ${decimal(arm.mean)} with standard error ${decimal(arm.stderr)}, predicted ${decimal(arm.predicted?.mean)}`);
+  const all = arms.map(
+    (arm) =>
+      `${words(arm.name)} ${decimal(arm.mean)} with standard error ${decimal(arm.stderr)}, predicted ${decimal(arm.predicted?.mean)}`,
+  );
   return `Measured objective of each mixture: ${all.join("; ")}`;
 }
 
@@ -66,16 +92,40 @@ function picture(arms, unit, theme) {
   return {
     data: [
       {
-        type: "scatter", mode: "markers", name: "measured, ± standard error", x: arms.map((arm) => arm.mean), y: at.map((i) => i - 0.13),
-        error_x: { type: "data", array: arms.map((arm) => arm.stderr ?? 0), thickness: 2, width: 7, color: theme.chosen },
+        type: "scatter",
+        mode: "markers",
+        name: "measured, ± standard error",
+        x: arms.map((arm) => arm.mean),
+        y: at.map((i) => i - 0.13),
+        error_x: {
+          type: "data",
+          array: arms.map((arm) => arm.stderr ?? 0),
+          thickness: 2,
+          width: 7,
+          color: theme.chosen,
+        },
         marker: { size: 11, color: theme.chosen },
-        customdata: arms.map((arm) => [plain(words(arm.name)), decimal(arm.mean), decimal(arm.stderr), arm.seeds_done]),
-        hovertemplate: "<b>%{customdata[0]}</b><br>measured %{customdata[1]} ± %{customdata[2]}<br>%{customdata[3]} seeds<extra></extra>",
+        customdata: arms.map((arm) => [
+          plain(words(arm.name)),
+          decimal(arm.mean),
+          decimal(arm.stderr),
+          arm.seeds_done,
+        ]),
+        hovertemplate:
+          "<b>%{customdata[0]}</b><br>measured %{customdata[1]} ± %{customdata[2]}<br>%{customdata[3]} seeds<extra></extra>",
       },
       {
-        type: "scatter", mode: "markers", name: "predicted, 90 % interval", x: predicted.map(({ arm }) => arm.predicted.mean), y: predicted.map(({ i }) => i + 0.17),
+        type: "scatter",
+        mode: "markers",
+        name: "predicted, 90 % interval",
+        x: predicted.map(({ arm }) => arm.predicted.mean),
+        y: predicted.map(({ i }) => i + 0.17),
         error_x: {
-          type: "data", symmetric: false, thickness: 1.5, width: 7, color: theme.cap,
+          type: "data",
+          symmetric: false,
+          thickness: 1.5,
+          width: 7,
+          color: theme.cap,
           array: predicted.map(({ arm }) => arm.predicted.high - arm.predicted.mean),
           arrayminus: predicted.map(({ arm }) => arm.predicted.mean - arm.predicted.low),
         },
@@ -87,14 +137,19 @@ function picture(arms, unit, theme) {
     layout: {
       margin: { l: 8, r: 16, t: 34, b: 46 },
       xaxis: axis(theme, `objective${unit && ` (${unit})`}`),
-      yaxis: nameAxis(theme, arms.map((arm) => words(arm.name))),
+      yaxis: nameAxis(
+        theme,
+        arms.map((arm) => words(arm.name)),
+      ),
     },
   };
 }
 
 function numbers(verification) {
   const rows = verification.arms.map((arm) =>
-    h("tr", {},
+    h(
+      "tr",
+      {},
       nameCell(words(arm.name)),
       h("td.number", {}, `${arm.seeds_done} of ${arm.seeds_asked}`),
       h("td.number", {}, h("strong", {}, decimal(arm.mean)), arm.stderr !== null && ` ± ${decimal(arm.stderr)}`),
@@ -102,7 +157,11 @@ function numbers(verification) {
     ),
   );
   return [
-    table(["Mixture", "#Seeds", "#Measured ± s.e.", "#Predicted [90 %]"], rows, "Measured and predicted objective of each mixture"),
+    table(
+      ["Mixture", "#Seeds", "#Measured ± s.e.", "#Predicted [90 %]"],
+      rows,
+      "Measured and predicted objective of each mixture",
+    ),
     !verification.done && h("p.about", {}, "Verification runs are still being trained."),
   ];
 }

@@ -32,31 +32,50 @@ export function create(body, controls, changed) {
 }
 
 function showChoice(controls, { recommendations, recommendation }, changed) {
-  const options = recommendations.map((r) => ({ value: r.id, text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}` }));
-  show(controls, [options, recommendation?.id], () =>
-    options.length > 1 &&
-    choice("Recommendation", options, recommendation?.id ?? "", (id) => {
-      select({ recommendation: id });
-      changed();
-    }),
+  const options = recommendations.map((r) => ({
+    value: r.id,
+    text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}`,
+  }));
+  show(
+    controls,
+    [options, recommendation?.id],
+    () =>
+      options.length > 1 &&
+      choice("Recommendation", options, recommendation?.id ?? "", (id) => {
+        select({ recommendation: id });
+        changed();
+      }),
   );
 }
 
 function next({ study, fit }) {
   if (fit?.state === "succeeded") {
-    return empty("No recommendation yet", "The laws are fitted. Ask for the best weights under the chosen one:", curl(`/studies/${study.id}/recommendations`, { fit_id: fit.id }));
+    return empty(
+      "No recommendation yet",
+      "The laws are fitted. Ask for the best weights under the chosen one:",
+      curl(`/studies/${study.id}/recommendations`, { fit_id: fit.id }),
+    );
   }
-  return h("p.about", {}, "No recommendation yet: below are the natural shares and the caps of the study. Recommended weights appear here once a law is fitted.");
+  return h(
+    "p.about",
+    {},
+    "No recommendation yet: below are the natural shares and the caps of the study. ",
+    "Recommended weights appear here once a law is fitted.",
+  );
 }
 
 function progress(recommendation) {
-  if (recommendation.state === "failed") return h("p.notice.bad", {}, h("strong", {}, "The recommendation failed. "), recommendation.error);
-  if (recommendation.state !== "succeeded") return h("p.notice", {}, `The recommendation is ${recommendation.state}; it appears here by itself.`);
+  if (recommendation.state === "failed")
+    return h("p.notice.bad", {}, h("strong", {}, "The recommendation failed. "), recommendation.error);
+  if (recommendation.state !== "succeeded")
+    return h("p.notice", {}, `The recommendation is ${recommendation.state}; it appears here by itself.`);
   return h("p.about", {}, `Under the law ${recommendation.law}. `, recommendation.message);
 }
 
 function describe(chart) {
-  const all = chart.bars.map((bar) => `${bar.domain} ${percent(bar.prior)}${bar.weight === null ? "" : ` to ${percent(bar.weight)}`}`);
+  const all = chart.bars.map(
+    (bar) => `${bar.domain} ${percent(bar.prior)}${bar.weight === null ? "" : ` to ${percent(bar.weight)}`}`,
+  );
   return `Bar chart of weights, prior to recommended: ${all.join(", ")}`;
 }
 
@@ -64,28 +83,50 @@ function picture(chart, theme) {
   const at = chart.bars.map((_, i) => i);
   const many = chart.bars.length > 20;
   const bars = (name, key, epochsKey, color) => ({
-    type: "bar", orientation: "h", name, y: at, x: chart.bars.map((bar) => bar[key]),
-    marker: { color }, text: chart.bars.map((bar) => (many || bar[epochsKey] === null || bar[key] === null ? "" : `${epochs(bar[epochsKey])} ep.`)),
-    textposition: "outside", textfont: { size: 11, color: theme.quiet }, cliponaxis: false,
+    type: "bar",
+    orientation: "h",
+    name,
+    y: at,
+    x: chart.bars.map((bar) => bar[key]),
+    marker: { color },
+    text: chart.bars.map((bar) =>
+      many || bar[epochsKey] === null || bar[key] === null ? "" : `${epochs(bar[epochsKey])} ep.`,
+    ),
+    textposition: "outside",
+    textfont: { size: 11, color: theme.quiet },
+    cliponaxis: false,
     customdata: chart.bars.map((bar) => [plain(bar.domain), percent(bar[key]), epochs(bar[epochsKey])]),
     hovertemplate: `<b>%{customdata[0]}</b><br>${name}: %{customdata[1]}<br>epochs: %{customdata[2]}<extra></extra>`,
   });
-  const capped = chart.bars.map((bar, i) => ({ bar, i })).filter(({ bar }) => bar.cap !== null && bar.cap <= chart.axis_max);
+  const capped = chart.bars
+    .map((bar, i) => ({ bar, i }))
+    .filter(({ bar }) => bar.cap !== null && bar.cap <= chart.axis_max);
   const caps = {
-    type: "scatter", mode: "markers", name: "largest weight allowed", x: capped.map(({ bar }) => bar.cap), y: capped.map(({ i }) => i),
+    type: "scatter",
+    mode: "markers",
+    name: "largest weight allowed",
+    x: capped.map(({ bar }) => bar.cap),
+    y: capped.map(({ i }) => i),
     marker: { symbol: "line-ns-open", size: many ? 16 : 32, color: theme.cap, line: { width: 3, color: theme.cap } },
     customdata: capped.map(({ bar }) => [plain(bar.domain), percent(bar.cap)]),
     hovertemplate: "<b>%{customdata[0]}</b><br>at most %{customdata[1]}<extra></extra>",
   };
+  /** @type {object[]} */
   const data = [bars("prior", "prior", "prior_epochs", theme.prior)];
   if (chart.recommendation_id !== null) data.push(bars("recommended", "weight", "epochs", theme.chosen));
   if (capped.length) data.push(caps);
   return {
     data,
     layout: {
-      barmode: "group", bargap: 0.28, bargroupgap: 0.06, margin: { l: 8, r: 24, t: 34, b: 42 },
+      barmode: "group",
+      bargap: 0.28,
+      bargroupgap: 0.06,
+      margin: { l: 8, r: 24, t: 34, b: 42 },
       xaxis: axis(theme, "share of training tokens", { range: [0, chart.axis_max], tickformat: ".0%" }),
-      yaxis: nameAxis(theme, chart.bars.map((bar) => bar.domain)),
+      yaxis: nameAxis(
+        theme,
+        chart.bars.map((bar) => bar.domain),
+      ),
     },
   };
 }
@@ -97,26 +138,44 @@ function numbers(chart) {
     : ["Domain", "#Prior", "#Epochs", "#At most"];
   const rows = chart.bars.map((bar) =>
     h(
-      "tr", {},
+      "tr",
+      {},
       nameCell(bar.domain),
       h("td.number", {}, percent(bar.prior)),
       has && h("td.number", {}, h("strong", {}, percent(bar.weight))),
       has && h("td.number", {}, times(bar.change)),
       h("td.number", {}, epochs(has ? bar.epochs : bar.prior_epochs)),
-      h("td.number", {}, bar.cap === null ? "no cap" : percent(bar.cap), bar.capped && [" ", h("span.tag.warn", { title: "the cap holds this weight" }, "at the cap")]),
+      h(
+        "td.number",
+        {},
+        bar.cap === null ? "no cap" : percent(bar.cap),
+        bar.capped && [" ", h("span.tag.warn", { title: "the cap holds this weight" }, "at the cap")],
+      ),
     ),
   );
-  const cap = chart.max_epochs === null ? "No epoch cap is set." : `Cap: ${decimal(chart.max_epochs, 1)} epochs of each domain in ${count(chart.target_tokens)} training tokens.`;
+  const cap =
+    chart.max_epochs === null
+      ? "No epoch cap is set."
+      : `Cap: ${decimal(chart.max_epochs, 1)} epochs of each domain in ${count(chart.target_tokens)} training tokens.`;
   return [table(headings, rows, "Weights, epochs and caps of each domain"), h("p.about", {}, cap)];
 }
 
 function predictions(recommendation) {
   const rows = Object.entries(recommendation.predictions).map(([name, predicted]) =>
-    h("tr", {}, nameCell(words(name)), h("td.number", {}, interval(predicted.objective)),
-      Object.values(predicted.targets).map((target) => h("td.number", {}, decimal(target.mean)))),
+    h(
+      "tr",
+      {},
+      nameCell(words(name)),
+      h("td.number", {}, interval(predicted.objective)),
+      Object.values(predicted.targets).map((target) => h("td.number", {}, decimal(target.mean))),
+    ),
   );
   const targets = Object.keys(recommendation.predictions.recommended?.targets ?? {});
   if (rows.length === 0) return null;
-  return h("details", { open: targets.length <= 12 }, h("summary", {}, "Predicted losses of each mixture, with 90 % intervals"),
-    table(["Mixture", "#Objective", ...targets.map((name) => `#${name}`)], rows, "Predicted losses of each mixture"));
+  return h(
+    "details",
+    { open: targets.length <= 12 },
+    h("summary", {}, "Predicted losses of each mixture, with 90 % intervals"),
+    table(["Mixture", "#Objective", ...targets.map((name) => `#${name}`)], rows, "Predicted losses of each mixture"),
+  );
 }
