@@ -42,7 +42,7 @@ function showChoice(controls, { recommendations, recommendation }, changed) {
     () =>
       options.length > 1 &&
       choice("Recommendation", options, recommendation?.id ?? "", (id) => {
-        select({ recommendation: id });
+        select({ recommendation: id, fit: null, law: null }); // the fit that it came from is shown beside it
         changed();
       }),
   );
