@@ -22,7 +22,6 @@ import uvicorn
 from app.children import Child, Children
 from app.errors import PortTaken, RefusedToStart
 from app.logs import configure_logs
-from app.main import create_app
 from app.migrate import check_version, upgrade
 from app.security import check_exposure
 from app.settings import ENV_PREFIX, Settings
@@ -113,6 +112,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 
 def _run_api(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    # The mathematics takes seconds to import. A refusal does not wait for it, and the children import it meanwhile.
+    from app.main import create_app
+
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,

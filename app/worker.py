@@ -54,19 +54,22 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._swept_at = 0.0
 
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.dispose()
+
     def run(self) -> None:
         """Work until :class:`Stopped` is raised. A database that is away for a while is waited for."""
-        try:
-            while True:
-                try:
-                    self.sweep_now_and_then()
-                    if self.work_once():
-                        continue
-                except OperationalError as exc:
-                    log.error("The database failed", action="database_failed", error=str(exc.orig))
-                time.sleep(self._settings.job_poll_seconds)
-        finally:
-            self._database.dispose()
+        while True:
+            try:
+                self.sweep_now_and_then()
+                if self.work_once():
+                    continue
+            except OperationalError as exc:
+                log.error("The database failed", action="database_failed", error=str(exc.orig))
+            time.sleep(self._settings.job_poll_seconds)
 
     def sweep_now_and_then(self) -> None:
         """Return the runs of agents that died, unless that was looked at a moment ago."""

@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, stop)
         settings = read_settings()
         configure_logs(settings)
-        Worker(settings).run()
+        with Worker(settings) as worker:
+            worker.run()
     except RefusedToStart as exc:
         sys.stderr.write(f"mixwright: {exc.detail}\n")
         return 1

@@ -51,8 +51,8 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         seed=body.seed,
         runs_used=len(runs),
         runs_hash=content_hash(runs),
-        model_params=_known(scale.model_params),
-        train_tokens=_known(scale.train_tokens),
+        model_params=_known(float(scale.model_params)),
+        train_tokens=_known(float(scale.train_tokens)),
         run_ids=list(runs.run_ids),
         results=[],
         created_at=now,
@@ -73,8 +73,8 @@ def _known_laws(asked: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def _known(value: np.ndarray) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def find_fit(session: Session, fit_id: UUID) -> Fit:

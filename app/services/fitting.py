@@ -7,7 +7,6 @@ from collections.abc import Callable
 from uuid import UUID
 
 import numpy as np
-from mixers.fidelity import LawReport, compare, fit_calibrated
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,6 +14,7 @@ from app.db import Database
 from app.models import Fit, LawResult
 from app.schemas import LawFidelity, TargetFidelity
 from app.services.fits import fitted_runs
+from mixers.fidelity import LawReport, compare, fit_calibrated
 from mixers.types import Observations
 
 OnProgress = Callable[[float, str], None]

@@ -52,8 +52,7 @@ def predict(session: Session, fit_id: UUID, body: PredictionCreate) -> Predictio
 def scale_of(fit: Fit, model_params: float | None = None, train_tokens: float | None = None) -> Scale:
     """The scale that was asked for, else the largest of the fit's runs."""
     asked = (model_params or fit.model_params, train_tokens or fit.train_tokens)
-    n, d = (np.float64(np.nan if value is None else value) for value in asked)
-    return Scale(n, d)  # type: ignore[arg-type]  # a scalar is an array of shape ()
+    return Scale(*(np.nan if value is None else float(value) for value in asked))
 
 
 def problem_of(session: Session, fit: Fit, objective: Objective, constraints: Constraints, scale: Scale) -> Problem:

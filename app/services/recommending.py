@@ -6,8 +6,6 @@ import math
 from uuid import UUID
 
 import numpy as np
-from mixers.recommendation import Problem, recommend
-from mixers.recommendation import Recommendation as Recommended
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,6 +16,8 @@ from app.services.fits import fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
 from app.services.predictions import load_law, problem_of, read_prediction, scale_of
+from mixers.recommendation import Problem, recommend
+from mixers.recommendation import Recommendation as Recommended
 from proxy_training.spec import Stage
 
 

@@ -79,6 +79,11 @@ def _measured(count: int) -> list[RunCreate]:
     return [RunCreate(weights={"a": s, "b": 1 - s}, losses={"a": 2 - s, "b": 1 + s * s}) for s in shares]
 
 
+def _work(settings: Settings, clock: Callable) -> None:
+    with Worker(settings, clock) as worker:
+        assert worker.work_once()
+
+
 def _play_agent(client: Client, study_id) -> None:
     agent = client.register_agent(AgentCreate(name="agent"))
     assert client.list_agents().items == [agent]
@@ -113,7 +118,7 @@ def test_the_client_speaks_every_route(
     _play_agent(client, study.id)
 
     fit = client.create_fit(study.id, FitCreate(laws=["mean", "regmix_linear"], folds=3))
-    Worker(settings, clock).work_once()
+    _work(settings, clock)
     seen: list[float] = []
     done = client.wait_for_fit(fit.id, on_progress=seen.append)
     assert (done.state, seen) == (JobState.SUCCEEDED, [1.0])
@@ -122,7 +127,7 @@ def test_the_client_speaks_every_route(
     assert len(client.predict(fit.id, PredictionCreate(weights=[{"a": 1.0}])).predictions) == 1
 
     wanted = client.create_recommendation(study.id, RecommendationCreate(fit_id=fit.id))
-    Worker(settings, clock).work_once()
+    _work(settings, clock)
     recommended = client.wait_for_recommendation(wanted.id)
     assert client.list_recommendations(study.id).items == [recommended]
     created = client.create_verification(wanted.id, VerificationCreate(settings=SETTINGS, seeds=[1, 2]))
@@ -167,7 +172,7 @@ def test_waiting_for_a_failed_fit_tells_why(client: Client, settings: Settings, 
     fit = client.create_fit(study.id)
     with pytest.raises(JobFailed, match="is queued after 0 seconds"):
         client.wait_for_fit(fit.id, seconds=0)
-    Worker(settings, clock).work_once()
+    _work(settings, clock)
     with pytest.raises(JobFailed, match=f"fit {fit.id} failed: all 1 runs have the same mixture"):
         client.wait_for_fit(fit.id)
 

@@ -41,9 +41,9 @@ def report_runs(api: TestClient, study: str, count: int = 24, noise: float = 0.0
 
 def work(settings: Settings, clock: Any) -> None:
     """Let a worker do everything that waits."""
-    worker = Worker(settings, clock)
-    while worker.work_once():
-        pass
+    with Worker(settings, clock) as worker:
+        while worker.work_once():
+            pass
 
 
 def make_fit(api: TestClient, study: str, settings: Settings, clock: Any, **body: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
@@ -36,8 +37,16 @@ def _read(api: TestClient, fit: str) -> dict:
     return api.get(f"/v1/fits/{fit}").json()
 
 
-def _worker(settings: Settings, clock: Callable, compute: Callable[[OnProgress], Store]) -> Worker:
-    return Worker(settings, clock, {"fit": lambda _database, _job_id, on_progress: compute(on_progress)})
+@contextmanager
+def _worker(settings: Settings, clock: Callable, compute: Callable[[OnProgress], Store]) -> Iterator[Worker]:
+    """A worker whose fits are computed by ``compute``."""
+    with Worker(settings, clock, {"fit": lambda _database, _job_id, on_progress: compute(on_progress)}) as worker:
+        yield worker
+
+
+def _work_once(settings: Settings, clock: Callable, compute: Callable[[OnProgress], Store]) -> bool:
+    with _worker(settings, clock, compute) as worker:
+        return worker.work_once()
 
 
 def test_a_job_is_handed_to_one_worker(database: Database, api: TestClient, fit: str, clock) -> None:
@@ -81,7 +90,7 @@ def test_a_worker_that_lost_its_job_cannot_store_results(
             assert jobs.claim_job(session, "another worker", LEASE, clock()) is not None
         return lambda _: stored.append("late")
 
-    assert _worker(settings, clock, slow).work_once()
+    assert _work_once(settings, clock, slow)
     assert stored == []
     state = _read(api, fit)
     assert (state["state"], state["fidelity"]) == ("running", [])
@@ -100,7 +109,7 @@ def test_computing_stops_soon_after_the_job_is_lost(settings: Settings, database
             time.sleep(0.05)
         raise AssertionError("nobody told the computation to stop")
 
-    assert _worker(settings, clock, slow).work_once()
+    assert _work_once(settings, clock, slow)
 
 
 def test_progress_is_seen_while_the_job_runs_and_its_lease_is_kept(
@@ -118,7 +127,7 @@ def test_progress_is_seen_while_the_job_runs_and_its_lease_is_kept(
             seen.append(_read(api, fit)["progress"])
         return lambda _: None
 
-    _worker(settings, clock, slow).work_once()
+    _work_once(settings, clock, slow)
     assert seen == [0.25, 0.5, 0.75]
     assert _read(api, fit)["state"] == "succeeded"
 
@@ -129,7 +138,7 @@ def test_a_refusal_of_the_mathematics_ends_the_job_with_its_sentence(
     def refuse(on_progress: OnProgress) -> Store:
         raise TooFewRuns("bimix needs at least 9 measured runs")
 
-    _worker(settings, clock, refuse).work_once()
+    _work_once(settings, clock, refuse)
     assert (_read(api, fit)["state"], _read(api, fit)["error"]) == ("failed", "bimix needs at least 9 measured runs")
 
 
@@ -139,9 +148,9 @@ def test_a_mistake_of_ours_ends_the_job_and_not_the_worker(
     def broken(on_progress: OnProgress) -> Store:
         raise ZeroDivisionError("some internal detail")
 
-    worker = _worker(settings, clock, broken)
-    assert worker.work_once() is True
-    assert worker.work_once() is False
+    with _worker(settings, clock, broken) as worker:
+        assert worker.work_once() is True
+        assert worker.work_once() is False
     state = _read(api, fit)
     assert state["state"] == "failed"
     assert "ZeroDivisionError" in state["error"]
@@ -157,7 +166,7 @@ def test_results_and_state_are_stored_together_or_not_at_all(
 
         return store
 
-    _worker(settings, clock, half).work_once()
+    _work_once(settings, clock, half)
     assert _read(api, fit)["state"] == "failed"
 
 
@@ -169,10 +178,10 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_all_attempts(
     def stopped(on_progress: OnProgress) -> Store:
         raise Stopped
 
-    worker = _worker(settings, clock, stopped)
-    for _ in range(10):
-        with pytest.raises(Stopped):
-            worker.work_once()
+    with _worker(settings, clock, stopped) as worker:
+        for _ in range(10):
+            with pytest.raises(Stopped):
+                worker.work_once()
     assert _read(api, fit)["state"] == "queued"
     with database.write() as session:
         job = jobs.claim_job(session, "worker", LEASE, clock())
@@ -183,7 +192,7 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_all_attempts(
 def test_finished_jobs_are_not_claimed_again(
     settings: Settings, database: Database, api: TestClient, fit: str, clock
 ) -> None:
-    assert _worker(settings, clock, lambda _: lambda _: None).work_once()
+    assert _work_once(settings, clock, lambda _: lambda _: None)
     clock.advance(10 * LEASE)
     with database.write() as session:
         assert jobs.claim_job(session, "worker", LEASE, clock()) is None

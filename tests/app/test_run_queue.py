@@ -46,9 +46,11 @@ def test_a_claim_leases_runs_and_hands_out_their_specs(api: TestClient, study: s
     assert run["lease_expires_at"] == "2026-01-01T00:00:30Z"
 
 
-def test_a_claim_takes_only_runs_that_train_as_one_stack(api: TestClient, study: str, agent: str) -> None:
+def test_a_claim_takes_only_runs_that_train_as_one_stack(api: TestClient, study: str, agent: str, clock) -> None:
     first = queue_runs(api, study, 2)
+    clock.advance(1)
     longer = queue_runs(api, study, 2, settings=SETTINGS | {"train_tokens": 8192})
+    clock.advance(1)
     same = queue_runs(api, study, 1)
     assert [run["run_id"] for run in claim(api, agent)] == [run["id"] for run in (*first, *same)]
     assert [run["run_id"] for run in claim(api, agent)] == [run["id"] for run in longer]

@@ -146,10 +146,8 @@ def _alive(pid: int) -> bool:
 def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live_api: TestClient) -> None:
     queue_runs(live_api, create_study(live_api), 1)
     run = claim(live_api, register(live_api), lease_seconds=1)[0]["run_id"]
-    worker = Worker(quick)
     stop = threading.Event()
-
-    thread = threading.Thread(target=lambda: _run_until(worker, stop), daemon=True)
+    thread = threading.Thread(target=_sweep_until, args=(quick, stop), daemon=True)
     thread.start()
     try:
         assert _wait(lambda: get_run(live_api, run)["state"] == "queued", 10)
@@ -158,7 +156,7 @@ def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live
         thread.join(10)
 
 
-def _run_until(worker: Worker, stop: threading.Event) -> None:
-    while not stop.is_set():
-        worker.sweep_now_and_then()
-        time.sleep(0.05)
+def _sweep_until(settings: Settings, stop: threading.Event) -> None:
+    with Worker(settings) as worker:
+        while not stop.wait(0.05):
+            worker.sweep_now_and_then()
