@@ -13,7 +13,11 @@ class Remarks:
     warnings: tuple[str, ...] = ()
 
     def __add__(self, other: Remarks) -> Remarks:
-        return Remarks(self.notes + other.notes, self.warnings + other.warnings)
+        """Both, and each sentence once: a file that is read twice has one thing to tell."""
+        notes, warnings = (
+            dict.fromkeys(a + b) for a, b in ((self.notes, other.notes), (self.warnings, other.warnings))
+        )
+        return Remarks(tuple(notes), tuple(warnings))
 
 
 def note(sentence: str) -> Remarks:

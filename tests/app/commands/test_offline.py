@@ -232,6 +232,18 @@ def test_every_query_is_answered_once_in_order_and_right(
     ]
 
 
+def test_what_is_told_of_a_file_is_told_once_though_it_is_read_twice(
+    tmp_path: Path, answer: Callable[..., dict[str, Any]]
+) -> None:
+    rows = run_rows()
+    rows[3]["w:web"] = float(str(rows[3]["w:web"])) + 0.02
+    folder = write_swarm(tmp_path / "swarm", rows)
+    arguments = ("--at", folder / "runs.csv", "--out", tmp_path / "p.csv", "--law", "regmix_linear")
+    document = answer("predict", folder, *arguments)
+    assert len(document["warnings"]) == 1
+    assert "the first is run 'r3' on line 5, which sums to 1.02" in document["warnings"][0]
+
+
 def test_queries_are_predicted_at_their_own_scale(tmp_path: Path, answer: Callable[..., dict[str, Any]]) -> None:
     """Two sizes with a known offset of 0.5 between them: each query gets the level of its own size."""
     large: list[Row] = [
