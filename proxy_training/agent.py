@@ -96,7 +96,7 @@ class Agent:
 
     def _loop(self) -> None:
         idle_since = time.monotonic()
-        while not self._stop:
+        while not self._stop.asked:
             try:
                 self._deliver()
                 runs = self._claim()
@@ -162,7 +162,7 @@ class Agent:
             watcher.fail_the_rest(f"{type(error).__name__}: {error}")
             self._judge_break(error)
         else:
-            if not self._stop:
+            if not self._stop.asked:
                 watcher.fail_the_rest("the engine ended without an outcome")
             self._broken_batches = 0
         finally:
@@ -232,7 +232,7 @@ class _BatchWatcher:
         self._ended: set[str] = set()
 
     def stopping(self) -> bool:
-        return bool(self._stop)
+        return self._stop.asked
 
     def unwanted(self) -> Collection[str]:
         return self._leases.lost()

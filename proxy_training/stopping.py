@@ -11,7 +11,7 @@ _SLICE_SECONDS = 0.1
 
 
 class StopRequest:
-    """Asked for at every step; cheap to ask.
+    """Looked at before every step; cheap to look at.
 
     A plain flag, not a ``threading.Event``: a signal handler that sets an event can wait for a lock that the
     interrupted thread holds.
@@ -22,7 +22,7 @@ class StopRequest:
 
     def __init__(self, parent_pid: int | None = None) -> None:
         self._parent_pid = parent_pid
-        self._asked = False
+        self._flag = False
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT as requests from now on; a second one ends the process at once."""
@@ -31,15 +31,17 @@ class StopRequest:
 
     def ask(self) -> None:
         """Request the stop."""
-        self._asked = True
+        self._flag = True
 
-    def __bool__(self) -> bool:
-        return self._asked or (self._parent_pid is not None and os.getppid() != self._parent_pid)
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._flag or (self._parent_pid is not None and os.getppid() != self._parent_pid)
 
     def wait(self, seconds: float) -> None:
         """Sleep, but no longer than until the request."""
         until = time.monotonic() + seconds
-        while not self and (left := until - time.monotonic()) > 0:
+        while not self.asked and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_SECONDS))
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:

@@ -76,3 +76,9 @@ class Recorder:
         outcome = self.outcomes[run_id]
         assert not isinstance(outcome, Failure), outcome.reason
         return outcome
+
+
+def made_up_run(seed: int = 0, corpus_hash: str = "corpus") -> ProxySpec:
+    """A run for tests that train nothing."""
+    settings = ProxySettings(corpus_hash=corpus_hash, model=TINY, train_tokens=STEP_TOKENS, batch_sequences=4)
+    return run_of(settings, {"a": 0.5, "b": 0.5}, seed)
