@@ -14,9 +14,8 @@ class Remarks:
 
     def __add__(self, other: Remarks) -> Remarks:
         """Both, and each sentence once: a file that is read twice has one thing to tell."""
-        notes, warnings = (
-            dict.fromkeys(a + b) for a, b in ((self.notes, other.notes), (self.warnings, other.warnings))
-        )
+        notes = dict.fromkeys(self.notes + other.notes)
+        warnings = dict.fromkeys(self.warnings + other.warnings)
         return Remarks(tuple(notes), tuple(warnings))
 
 
