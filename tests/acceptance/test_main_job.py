@@ -1,0 +1,163 @@
+"""The main job through real processes: service, worker, agent, HTTP; and the agent killed in the middle of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from app.client import Client
+from app.demo import plan, report, steps
+from app.demo.corpus import DemoCorpus, find_or_build
+from app.demo.gather import GatheredText
+from app.demo.local_service import local_service
+from app.schemas import RunState
+from proxy_training.spec import ProxySettings
+
+pytestmark = pytest.mark.slow
+
+_WORDS = {
+    "python": "def return self import None for in range print class yield lambda",
+    "cpp": "template typename const std::vector inline void auto static_cast int64_t nullptr",
+    "legal": "licensee shall warranty hereby notwithstanding permission granted liability",
+    "cloud_docs": "bucket request resource region policy identifier endpoint instance",
+    "science_docs": "array shape matrix eigenvalue parameters returns optional float",
+    "languages": "datum längd größe prénom número año место значение",
+}
+
+
+def make_text(folder: Path) -> GatheredText:
+    """Documents of six vocabularies, in the form of the demo's gathered text."""
+    folder.mkdir()
+    lines = ["domains:"]
+    for name, words in _WORDS.items():
+        draw = random.Random(name)
+        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as out:
+            for _ in range(60):
+                out.write(json.dumps({"text": " ".join(draw.choices(words.split(), k=120))}) + "\n")
+        lines.append(f"  - {{name: {name}, files: [{name}.jsonl], source: made here, licence: CC0-1.0}}")
+    (folder / "corpus.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "sources.json").write_text("{}", encoding="utf-8")
+    return GatheredText(folder, folder / "corpus.yaml", (), was_there=False)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> DemoCorpus:
+    folder = tmp_path_factory.mktemp("corpus")
+    return find_or_build(make_text(folder / "text"), folder)
+
+
+def small(corpus: DemoCorpus) -> ProxySettings:
+    changes = {"train_tokens": 16_384, "eval_sequences": 8, "measure_at_tokens": (8_192,)}
+    return plan.proxy_settings(corpus.corpus_hash).model_copy(update=changes)
+
+
+def processes_of(parent: int) -> dict[int, str]:
+    """The processes below ``parent``, with their command lines."""
+    table: dict[int, tuple[int, str]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                table[int(entry.name)] = (int(status[1]), (entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    below, wave = {}, {parent}
+    while wave:
+        wave = {pid for pid, (above, _) in table.items() if above in wave}
+        below |= {pid: table[pid][1] for pid in wave}
+    return below
+
+
+def agent_of(service_pid: int) -> int | None:
+    found = [pid for pid, command in processes_of(service_pid).items() if " agent " in command]
+    return found[0] if found else None
+
+
+def silent(done: float, what: str) -> None:
+    del done, what
+
+
+def test_text_becomes_a_verified_recommendation_though_the_agent_is_killed_in_the_swarm(corpus, tmp_path):
+    settings = small(corpus)
+    with local_service(tmp_path / "service", corpus.folder, 0) as service, Client(service.url) as client:
+        study = steps.create_study(client, corpus)
+        steps.queue_swarm(client, study, settings, 24)
+        kill_the_agent_at_work(client, study.id, service.process.pid)
+        assert steps.wait_for_runs(client, study.id, "swarm", silent) == 24
+        runs = list(client.all_runs(study.id))
+        assert len(runs) == 24
+        assert all(run.losses is not None and set(run.losses) == set(_WORDS) for run in runs)
+        assert any(run.attempt > 1 for run in runs)
+
+        fit = steps.fit_laws(client, study, plan.LAWS, silent)
+        assert fit.runs_used == 24
+        assert fit.chosen_law in plan.LAWS
+        recommendation = steps.recommend(client, study, fit)
+        assert sum(row.weight for row in recommendation.weights) == pytest.approx(1)
+        assert all(row.epochs is not None and row.epochs <= plan.MAX_EPOCHS + 1e-6 for row in recommendation.weights)
+
+        verification = steps.verify(client, study, recommendation, settings, [1, 2, 3], silent)
+        assert verification.done
+        assert {arm.name: arm.seeds_done for arm in verification.arms} == {"recommended": 3, "uniform": 3, "natural": 3}
+        # Runs of the verification never enter a fit.
+        assert steps.fit_laws(client, study, ["mean"], silent).runs_used == 24
+
+        results = steps.Results(study, settings, 24, fit, recommendation, verification)
+        printed = io.StringIO()
+        report.show(Console(file=printed, width=140), corpus, results)
+        assert all(word in printed.getvalue() for word in (*_WORDS, "Recommended against natural", fit.chosen_law))
+        report.write_document(tmp_path / "report.json", corpus, results, {"all": 1.0})
+        assert json.loads((tmp_path / "report.json").read_text())["fit"]["chosen_law"] == fit.chosen_law
+        pid = service.process.pid
+        below = processes_of(pid)
+        assert below
+    assert not any(Path(f"/proc/{process}").exists() for process in [pid, *below])
+
+
+def kill_the_agent_at_work(client: Client, study_id, service_pid: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if any(run.progress_tokens > 0 for run in client.all_runs(study_id, RunState.LEASED)):
+            agent = agent_of(service_pid)
+            assert agent is not None
+            os.kill(agent, signal.SIGKILL)
+            return
+        time.sleep(0.02)
+    pytest.fail("the agent never began")
+
+
+def test_a_killed_demo_leaves_no_process_behind(corpus, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from app.demo.local_service import local_service\n"
+        "with local_service(Path(sys.argv[1]), Path(sys.argv[2]), 0) as s:\n"
+        "    print(s.process.pid, flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "service"), str(corpus.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        service = int(demo.stdout.readline())
+        below = [service, *processes_of(service)]
+        assert len(below) >= 3  # the service, its worker, its agent
+        demo.kill()
+    deadline = time.monotonic() + 30
+    while any(is_alive(pid) for pid in below) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [pid for pid in below if is_alive(pid)] == []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended but was not reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
