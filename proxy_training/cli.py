@@ -45,7 +45,7 @@ def agent(
         Path | None, typer.Option(metavar="DIR", help="Keeps undelivered results [default: .mixwright/agent].")
     ] = None,
     checkpoint_seconds: Annotated[
-        float, typer.Option(min=1, help="Training time that a killed agent may lose.")
+        float, typer.Option(min=0.1, help="Training time that a killed agent may lose.")
     ] = 120.0,
     parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
 ) -> None:
