@@ -1,10 +1,11 @@
 """The log-linear law (Olmix, arXiv 2602.12237; Data Mixing Laws, arXiv 2403.16952, without its gauge freedom).
 
-    y_i(p) = c_i + exp(a_i + b_i . p),          c_i >= 0 for losses, free for negated metrics
+    y_i(p) = c_i + g(a_i + b_i . p),          c_i >= 0 for losses, free for negated metrics
+    g(u) = exp(u) up to the largest u_i of the runs, and its tangent beyond
 
 Because the weights sum to 1, a constant added to b_i equals one added to a_i: the ridge on b_i removes that freedom,
 and a_i stays free. The ridge is what keeps the law finite on few or sparse runs, where the published fit explodes. Each
-target is convex in p.
+target is convex in p. The tangent keeps it so, and keeps a mixture far from every run from an exponential mistake.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MAX_EXPONENT = 50.0
 
 @dataclass(frozen=True)
 class FittedLogLinear(FittedLaw):
-    """c (t,), a (t,), b (t, k)."""
+    """c (t,), a (t,), b (t, k), and edge (t,): the largest exponent that the runs support."""
 
     law: ClassVar[str] = "log_linear"
     convex: ClassVar[bool] = True
@@ -37,19 +38,24 @@ class FittedLogLinear(FittedLaw):
     c: Float[np.ndarray, " t"]
     a: Float[np.ndarray, " t"]
     b: Float[np.ndarray, "t k"]
+    edge: Float[np.ndarray, " t"]
     noise: Noise
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         del scale  # fitted within one scale
-        return Prediction(self.c + _exp(self.a + p @ self.b.T), self.noise.std(p))
+        exponent = self.a + p @ self.b.T
+        inside = np.minimum(exponent, self.edge)
+        return Prediction(self.c + np.exp(inside) * (1 + exponent - inside), self.noise.std(p))
 
     def value_and_gradient(
         self, p: Float[np.ndarray, " k"], scale: Scale
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
-        """Means and their derivatives b_ij exp(a_i + b_i.p)."""
+        """Means and their derivatives b_ij g'(a_i + b_i.p)."""
         del scale
-        grown = _exp(self.a + self.b @ p)
-        return self.c + grown, grown[:, None] * self.b
+        exponent = self.a + self.b @ p
+        inside = np.minimum(exponent, self.edge)
+        slope = np.exp(inside)
+        return self.c + slope * (1 + exponent - inside), slope[:, None] * self.b
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,6 +65,7 @@ class FittedLogLinear(FittedLaw):
             "c": numbers(self.c),
             "a": numbers(self.a),
             "b": numbers(self.b),
+            "edge": numbers(self.edge),
             "noise": self.noise.to_dict(),
         }
 
@@ -70,6 +77,7 @@ class FittedLogLinear(FittedLaw):
             np.array(data["c"]),
             np.array(data["a"]),
             np.array(data["b"]),
+            np.array(data["edge"]),
             Noise.from_dict(data["noise"]),
         )
 
@@ -89,7 +97,9 @@ class LogLinear(MixingLaw):
         fitted = _fit(runs.p, y, weight)
         c, a, b = fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
         noise = Noise.of(runs.p, fitted.residual_std * scale)
-        return FittedLogLinear(runs.domains.names, runs.targets.names, c * scale, a + np.log(scale), b, noise)
+        a = a + np.log(scale)
+        edge = np.max(np.where(weight > 0, a[:, None] + b @ runs.p.T, -np.inf), axis=1)
+        return FittedLogLinear(runs.domains.names, runs.targets.names, c * scale, a, b, edge, noise)
 
 
 def _exp(exponent: np.ndarray) -> np.ndarray:

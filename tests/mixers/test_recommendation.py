@@ -32,7 +32,9 @@ def log_linear(k: int = 5, t: int = 3) -> FittedLogLinear:
     random = np.random.default_rng(1)
     names = tuple(f"d{j}" for j in range(k))
     targets = tuple(f"t{i}" for i in range(t))
-    return FittedLogLinear(names, targets, np.ones(t), np.zeros(t), random.normal(size=(t, k)), noise(k, t))
+    return FittedLogLinear(
+        names, targets, np.ones(t), np.zeros(t), random.normal(size=(t, k)), np.full(t, 50.0), noise(k, t)
+    )
 
 
 def objective(law, kl: float, k: int = 5, t: int = 3) -> Objective:

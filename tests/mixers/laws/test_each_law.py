@@ -124,3 +124,21 @@ def test_the_standard_deviation_of_a_linear_model_is_the_textbooks():
     x = np.array([1.0, 0.7, 0.2])
     known = np.sqrt(1 + x @ np.linalg.inv(design.T @ design) @ x)
     assert Noise.of(p, np.ones(1)).std(query)[0] == pytest.approx(known, rel=1e-4)
+
+
+def test_beyond_the_runs_log_linear_goes_on_along_its_tangent():
+    rng = np.random.default_rng(11)
+    p = planted.mixtures(60, 3, rng, 20.0)  # all near the centre
+    losses, *_ = planted.log_linear(p, 1, rng)
+    fitted = LogLinear().fit(planted.observe(p, losses), RNG)
+    worst = int(np.argmax(fitted.b[0]))
+    path = p.mean(axis=0) + np.linspace(0, 1, 101)[:, None] * (np.eye(3)[worst] - p.mean(axis=0))
+    curve = fitted.predict(path, SCALE).mean[:, 0]
+    exponent = fitted.a[0] + path @ fitted.b[0]
+    inside = exponent <= fitted.edge[0]
+    assert np.allclose(curve[inside], fitted.c[0] + np.exp(exponent[inside]))
+    beyond = curve[~inside]
+    assert len(beyond) > 20
+    assert np.allclose(np.diff(beyond), np.diff(beyond)[0])  # a straight line ...
+    slope = np.exp(fitted.edge[0]) * (exponent[1] - exponent[0])
+    assert np.diff(beyond)[0] == pytest.approx(slope)  # ... with the slope of the curve where it ends
