@@ -47,7 +47,7 @@ def work(settings: Settings, clock: Any) -> None:
 
 
 def make_fit(api: TestClient, study: str, settings: Settings, clock: Any, **body: Any) -> dict[str, Any]:
-    response = api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS_USED} | body)
+    response = api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS_USED, "folds": 3} | body)
     assert response.status_code == 202, response.text
     assert response.json()["state"] == "queued"
     work(settings, clock)
