@@ -157,8 +157,12 @@ class Leases:
 
     def _lose(self, run_ids: Collection[str]) -> None:
         with self._lock:
-            # A heartbeat that crosses a report hears that the run is held no more; that is no loss.
-            lost = {run_id for run_id in run_ids if run_id in self._held and not self._held[run_id].ended}
+            held = [run_id for run_id in run_ids if run_id in self._held]
+            # A run whose report is taken is held no more; that is no loss, whoever has delivered it.
+            reported = {run_id for run_id in held if self._held[run_id].ended}
+            for run_id in reported:
+                del self._held[run_id]
+            lost = set(held) - reported
             self._lost = self._lost | lost
         for run_id in lost:
             log.warning("Run %s was lost", run_id, extra={"event": "run_lost", "run_id": run_id})

@@ -218,6 +218,27 @@ def test_results_that_one_agent_could_not_deliver_are_delivered_by_the_next(
     assert [run.attempt for run in service.runs.values()][:2] == [1, 1]  # nothing was trained again
 
 
+def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(tmp_path: Path, service: FakeService) -> None:
+    beats: list[int] = []
+
+    def neighbour_delivers(assignments: Sequence[Assignment], watcher: Watcher) -> None:
+        finish(assignments, watcher)
+        if beats:
+            return
+        with ServiceClient(service.url, "secret") as neighbour:
+            spool = Spool(tmp_path)
+            for report in spool.reports(service.url):
+                assert spool.deliver(report, neighbour)
+        for _ in range(2):  # the first pause lets the heartbeats find out, the second would hold many more of them
+            time.sleep(0.3)
+            beats.append(len(service.calls_of("heartbeat")))
+
+    run_agent(service, tmp_path, ScriptedEngine(neighbour_delivers), lease_seconds=0.15)
+    assert [run.completions for run in service.runs.values()] == [1] * 5
+    assert beats[0] > 0
+    assert beats[1] == beats[0]
+
+
 def test_an_agent_that_the_service_has_forgotten_registers_again(tmp_path: Path, service: FakeService) -> None:
     def forget(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         service.agents.clear()

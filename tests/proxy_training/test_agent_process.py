@@ -37,7 +37,7 @@ class Agents:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, service: FakeService, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "app.cli", "agent", "--server", service.url, "--lease-seconds", "2"]
+        command = [sys.executable, "-m", "app.cli", "agent", "--server", service.url, "--lease-seconds", "1"]
         command += ["--corpus", str(self._corpus.folder), "--spool", str(self.folder), *options]
         variables = {**os.environ, "MIXWRIGHT_API_KEY": "secret", "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
@@ -110,7 +110,7 @@ def test_after_kill_9_another_agent_goes_on_and_no_file_is_half_written(
         if path.suffix != ".part":  # a part is never taken for the whole
             with np.load(path, allow_pickle=False) as saved:
                 assert saved["parameters"].shape[0] == 2
-    second = agents.start(service, "--exit-when-idle", "3")
+    second = agents.start(service, "--exit-when-idle", "1.5")
     _, log = second.communicate(timeout=120)
     assert second.returncode == 0
     assert "Resumed 2 runs" in log

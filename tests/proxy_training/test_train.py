@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.stacked_training import train_plain
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import SpecError
 from proxy_training.spec import ProxySpec
@@ -36,6 +37,11 @@ def test_a_stack_trains_each_proxy_as_it_would_train_alone(count: int, corpus: C
     stacked = train_losses(specs, corpus)
     for row, spec in enumerate(specs):
         np.testing.assert_allclose(stacked[:, row], train_losses([spec], corpus)[:, 0], rtol=0, atol=1e-5)
+
+
+def test_training_is_that_of_the_plain_loop_that_everyone_writes(corpus: Corpus) -> None:
+    (spec,) = some_runs(corpus, 1, steps=10, optimizer={"learning_rate": 1e-2, "grad_clip": 0.5})
+    assert train_losses([spec], corpus)[-1, 0] == pytest.approx(train_plain(spec, corpus), abs=1e-4)
 
 
 def test_training_learns_the_text(corpus: Corpus) -> None:
