@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -36,26 +37,34 @@ class _Stopped(BaseException):
     """A signal asked the service to stop."""
 
 
-def serve(settings: Settings, corpus: Path | None, announce: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class LocalAgents:
+    """Agents on this machine: the folder of the tokenised corpus that they train on, and how many there are."""
+
+    corpus: Path
+    count: int = 1
+
+
+def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[str], None]) -> None:
     """Run the service until Ctrl-C or SIGTERM. ``announce`` gets its address once it answers.
 
     Args:
-        corpus: the folder of a tokenised corpus; a local agent then trains proxy runs on it.
+        agents: local agents to start beside the API, if any.
 
     Raises:
         RefusedToStart: one sentence that says why; nothing was started.
     """
     check_exposure(settings)
-    if corpus is not None:
-        _check_agent(corpus)
+    if agents is not None:
+        _check_agent(agents.corpus)
     with _stopped_by_signals(), _listening(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         check_version(settings)
         upgrade(settings)
         configure_logs(settings)
         children = [_worker(settings, i) for i in range(settings.workers)]
-        if corpus is not None:
-            children.append(_agent(settings, corpus))
+        if agents is not None:
+            children += [_agent(settings, agents.corpus, i) for i in range(agents.count)]
         with Children(children):
             _run_api(settings, listener, announce)
 
@@ -144,13 +153,15 @@ def _worker(settings: Settings, number: int) -> Child:
     return Child(f"worker-{number + 1}", command, _child_environment(settings))
 
 
-def _agent(settings: Settings, corpus: Path) -> Child:
+def _agent(settings: Settings, corpus: Path, number: int) -> Child:
     command = [sys.executable, "-m", "app.cli", "agent", "--corpus", str(corpus.absolute())]
     command += ["--server", local_url(settings), "--parent", str(os.getpid())]
+    # Undelivered results of its own: two agents on one folder would deliver each other's.
+    command += ["--spool", str(settings.data_dir.absolute() / f"agent-{number + 1}")]
     environment = _child_environment(settings)
     if settings.api_key is not None:
         environment[f"{ENV_PREFIX}API_KEY"] = settings.api_key.get_secret_value()
-    return Child("agent", command, environment)
+    return Child(f"agent-{number + 1}", command, environment)
 
 
 def _check_agent(corpus: Path) -> None:

@@ -103,39 +103,34 @@ class FeasibleSet:
         return bool(inside and abs(p.sum() - 1) <= tolerance)
 
     def project(self, v: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-        """The point of the set nearest to ``v`` in Euclidean distance: clip(v - s) with sum 1."""
-        span = float(np.abs(v).max()) + 2.0
-        return self._with_sum_one(lambda s: v + s, -span, span)
+        """The point of the set nearest to ``v`` in Euclidean distance: clip(v + s) with sum 1."""
+        span = np.array([float(np.abs(v).max()) + 2.0])
+        return self._with_sum_one(lambda s: v[None] + s[:, None], -span, span)[0]
 
-    def kl_project(self, q: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    def kl_project(self, q: Float[np.ndarray, "*batch k"]) -> Float[np.ndarray, "*batch k"]:
         """argmin KL(p || q) over the set, for ``q`` of any positive scale: water-filling clip(s q) with sum 1."""
-        q = np.maximum(q, _FLOOR * q.max())
-        log_q = np.log(q)
-        span = float(log_q.max() - log_q.min()) + 60.0
-        shift = float(log_q.max())
-        return self._with_sum_one(lambda s: np.exp(np.minimum(log_q - shift + s, 1.0)), -span, span)
+        rows = q.reshape(-1, q.shape[-1])
+        rows = np.maximum(rows, _FLOOR * rows.max(axis=1, keepdims=True))
+        log_q = np.log(rows / rows.max(axis=1, keepdims=True))
+        span = 60.0 - log_q.min(axis=1)
+        filled = self._with_sum_one(lambda s: np.exp(np.minimum(log_q + s[:, None], 1.0)), -span, span)
+        return filled.reshape(q.shape)
 
-    def _with_sum_one(self, curve: Callable[[float], np.ndarray], low: float, high: float) -> np.ndarray:
-        """clip(curve(s)) for the s where it sums to 1; ``curve`` grows in every entry with s."""
-
-        def clipped(s: float) -> np.ndarray:
-            return np.clip(curve(s), self.lower, self.upper)
-
+    def _with_sum_one(
+        self, curve: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray
+    ) -> Float[np.ndarray, "m k"]:
+        """clip(curve(s)) for the s (m,) where each row sums to 1; ``curve`` grows in every entry with s."""
         for _ in range(200):
             middle = (low + high) / 2
-            if middle in (low, high):
+            if ((middle == low) | (middle == high)).all():
                 break
-            if clipped(middle).sum() < 1:
-                low = middle
-            else:
-                high = middle
-        p = clipped(high)
+            short = np.clip(curve(middle), self.lower, self.upper).sum(axis=1) < 1
+            low, high = np.where(short, middle, low), np.where(short, high, middle)
+        p = np.clip(curve(high), self.lower, self.upper)
         # What rounding left is spread over the entries that have room, in proportion to their room.
-        rest = 1 - p.sum()
-        room = self.upper - p if rest > 0 else p - self.lower
-        if room.sum() > 0:
-            p = np.clip(p + rest * room / room.sum(), self.lower, self.upper)
-        return p
+        rest = 1 - p.sum(axis=1, keepdims=True)
+        room = np.where(rest > 0, self.upper - p, p - self.lower)
+        return np.clip(p + rest * room / np.maximum(room.sum(axis=1, keepdims=True), _FLOOR), self.lower, self.upper)
 
     def best_vertex(self, cost: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
         """argmin cost.p over the set: fill the cheapest domains up to their upper bound."""
@@ -160,8 +155,7 @@ class FeasibleSet:
         stuck = ~np.isclose(draws.sum(axis=1), 1)  # every gamma of the row underflowed
         draws[stuck] = np.eye(len(self.domains))[np.argmax(alpha[stuck], axis=1)]
         outside = ((draws < self.lower) | (draws > self.upper)).any(axis=1)
-        for i in np.flatnonzero(outside):
-            draws[i] = self.kl_project(draws[i])
+        draws[outside] = self.kl_project(draws[outside])
         return draws
 
 

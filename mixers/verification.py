@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from mixers.errors import InvalidInput, TooFewRuns
 
@@ -40,7 +40,7 @@ def contrast(recommended: Float[np.ndarray, " s"], baseline: Float[np.ndarray, "
         raise TooFewRuns(f"a comparison needs at least 2 seeds that both mixtures share; there are {count}")
     paired = recommended - baseline
     mean, spread = float(paired.mean()), float(paired.std(ddof=1) / np.sqrt(count))
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * spread
     low, high = mean - half, mean + half
     if high < 0:
         verdict = "better"

@@ -31,10 +31,12 @@ def serve(
         Path | None,
         typer.Option(metavar="CORPUS_DIR", help="Also start a local agent that trains proxy runs on this corpus."),
     ] = None,
+    agents: Annotated[int, typer.Option(min=1, max=64, help="How many local agents; one a core is best.")] = 1,
     parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
 ) -> None:
     """Start the service: API, dashboard, job workers and, when asked, a local agent. Ctrl-C stops all of them."""
     from app.orphans import exit_with_parent
+    from app.serve import LocalAgents
     from app.serve import serve as run_service
     from app.settings import read_settings
 
@@ -46,7 +48,7 @@ def serve(
     def announce(url: str) -> None:
         typer.echo(f"Mixwright is at {url} (data in {where}); Ctrl-C stops it.")
 
-    run_service(settings, agent, announce)
+    run_service(settings, None if agent is None else LocalAgents(agent, agents), announce)
 
 
 def upgrade_database(data_dir: DataDir = None) -> None:

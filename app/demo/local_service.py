@@ -20,6 +20,8 @@ from app.demo.errors import DemoFailed
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+# One a core, and two are enough: the demo is made for two cores.
+_AGENTS = min(2, os.cpu_count() or 1)
 _ANNOUNCEMENT = "Mixwright is at "
 
 
@@ -62,7 +64,7 @@ def local_service(data_dir: Path, corpus: Path, port: int | None) -> Iterator[Lo
 
 def _start(data_dir: Path, corpus: Path, port: int | None, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "app.cli", "serve", "--host", "127.0.0.1", "--data-dir", str(data_dir)]
-    command += ["--agent", str(corpus), "--parent", str(os.getpid())]
+    command += ["--agent", str(corpus), "--agents", str(_AGENTS), "--parent", str(os.getpid())]
     if port is not None:
         command += ["--port", str(port)]
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("MIXWRIGHT_")}

@@ -43,6 +43,6 @@ def proxy_settings(corpus_hash: str) -> ProxySettings:
         optimizer=OptimizerSpec(learning_rate=LEARNING_RATE),
         corpus_hash=corpus_hash,
         train_tokens=TRAIN_TOKENS,
-        eval_sequences=192,
-        measure_at_tokens=(TRAIN_TOKENS // 4, TRAIN_TOKENS // 2),
+        eval_sequences=128,
+        measure_at_tokens=(TRAIN_TOKENS // 2,),
     )

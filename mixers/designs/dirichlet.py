@@ -44,8 +44,10 @@ class Dirichlet(Design):
         del budget  # the number of runs is the budget of a design that does not look at costs
         prior = temperature(feasible.domains, self.tau)
         grid = np.geomspace(self.min_strength, self.max_strength, self.strengths)
-        kept: list[np.ndarray] = [] if runs is None else list(runs.p)
-        known = len(kept)
+        known = 0 if runs is None else len(runs)
+        kept = np.empty((known + count, len(prior)))  # what was measured, then what is proposed
+        if runs is not None:
+            kept[:known] = runs.p
         proposals: list[Proposal] = []
         # Duplicates are rare unless the bounds leave almost no room; then the rounds end and repeats are allowed.
         for allow_repeats in (False,) * 20 + (True,):
@@ -55,13 +57,12 @@ class Dirichlet(Design):
             strength = rng.choice(grid, size=missing)
             for p, s in zip(feasible.sample(missing, strength[:, None] * prior, rng), strength, strict=True):
                 p = _without_traces(p, feasible)
-                if not allow_repeats and _is_known(p, kept):
+                at = known + len(proposals)
+                if not allow_repeats and (np.abs(kept[:at] - p).sum(axis=1) < DUPLICATE_DISTANCE).any():
                     continue
-                kept.append(p)
-                proposals.append(
-                    Proposal(p, Scale.unknown(), 0, f"Dirichlet draw of strength {s:.2g} x prior^{self.tau:g}")
-                )
-        assert len(kept) == known + len(proposals)
+                kept[at] = p
+                why = f"Dirichlet draw of strength {s:.2g} x prior^{self.tau:g}"
+                proposals.append(Proposal(p, Scale.unknown(), 0, why))
         return proposals
 
 
@@ -69,7 +70,3 @@ def _without_traces(p: np.ndarray, feasible: FeasibleSet) -> np.ndarray:
     cut = np.where(p < MINIMUM_WEIGHT, 0.0, p)
     cut = cut / cut.sum()
     return cut if feasible.contains(cut) else p
-
-
-def _is_known(p: np.ndarray, kept: list[np.ndarray]) -> bool:
-    return bool(kept) and bool((np.abs(np.stack(kept) - p).sum(axis=1) < DUPLICATE_DISTANCE).any())
