@@ -159,10 +159,11 @@ def test_no_process_outlives_kill_9_and_the_next_start_goes_on(start: Callable[.
 
 def _refusal(settings: Settings, corpus: Path | None = None) -> str:
     from app.errors import RefusedToStart
-    from app.serve import serve
+    from app.serve import LocalAgents, serve
 
+    agents = None if corpus is None else LocalAgents(corpus)
     with pytest.raises(RefusedToStart) as refused:
-        serve(settings, corpus, lambda url: pytest.fail(f"it started at {url}"))
+        serve(settings, agents, lambda url: pytest.fail(f"it started at {url}"))
     return refused.value.detail
 
 

@@ -149,7 +149,7 @@ function numbers(chart) {
         "td.number",
         {},
         bar.cap === null ? "no cap" : percent(bar.cap),
-        bar.capped && [" ", h("span.tag.warn", { title: "the cap holds this weight" }, "at the cap")],
+        bar.capped && [" ", h("span.tag.warn", { title: "the cap holds this weight" }, "cap")],
       ),
     ),
   );
