@@ -12,6 +12,29 @@ import typer
 from proxy_training import corpus_commands
 from proxy_training.command_errors import one_sentence
 
+Corpora = Annotated[list[Path], typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")]
+Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")]
+ApiKey = Annotated[
+    str | None, typer.Option(envvar="MIXWRIGHT_API_KEY", show_default=False, help="Better given in the variable.")
+]
+EngineName = Annotated[str, typer.Option(help="Where runs are trained.")]
+MaxStack = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Runs to train as one [default: by the size of the model].")
+]
+LeaseSeconds = Annotated[
+    float, typer.Option(min=1, max=3600, help="How long the service waits for a sign of life before it asks others.")
+]
+ExitWhenIdle = Annotated[
+    float | None, typer.Option(min=0, metavar="SECONDS", help="Leave after this long without work.")
+]
+Name = Annotated[str | None, typer.Option(help="Shown in the service [default: host and process number].")]
+SpoolFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keeps undelivered results and unfinished stacks [default: .mixwright/agent]."),
+]
+CheckpointSeconds = Annotated[float, typer.Option(min=0.1, help="Training time that a killed agent may lose.")]
+Parent = Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line; torch is imported by the command that needs it."""
@@ -20,34 +43,17 @@ def register(app: typer.Typer) -> None:
 
 
 def agent(
-    corpus: Annotated[list[Path], typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")],
-    server: Annotated[
-        str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")
-    ] = "http://127.0.0.1:8321",
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MIXWRIGHT_API_KEY", show_default=False, help="Key of the service; better in the variable."
-        ),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Where runs are trained.")] = "in_process",
-    max_stack: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Runs to train as one [default: by the size of the model].")
-    ] = None,
-    lease_seconds: Annotated[
-        float, typer.Option(min=1, max=3600, help="How long the service waits for a sign of life.")
-    ] = 30.0,
-    exit_when_idle: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Leave after this long without work.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Shown in the service [default: host and process number].")] = None,
-    spool: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keeps undelivered results [default: .mixwright/agent].")
-    ] = None,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Training time that a killed agent may lose.")
-    ] = 120.0,
-    parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
+    corpus: Corpora,
+    server: Server = "http://127.0.0.1:8321",
+    api_key: ApiKey = None,
+    engine: EngineName = "in_process",
+    max_stack: MaxStack = None,
+    lease_seconds: LeaseSeconds = 30.0,
+    exit_when_idle: ExitWhenIdle = None,
+    name: Name = None,
+    spool: SpoolFolder = None,
+    checkpoint_seconds: CheckpointSeconds = 120.0,
+    parent: Parent = None,
 ) -> None:
     """Claim proxy runs from the service, train them and report. SIGTERM or Ctrl-C gives unfinished runs back."""
     from proxy_training.stopping import StopRequest

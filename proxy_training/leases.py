@@ -45,6 +45,7 @@ class Leases:
         self._held: dict[str, _Held] = {}
         self._lost: frozenset[str] = frozenset()  # replaced, never changed: the trainer reads it without the lock
         self._points: list[tuple[str, TrajectoryPoint]] = []
+        self._away = False  # whether the last call failed; only the first failure of an outage is worth a warning
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
 
@@ -133,8 +134,9 @@ class Leases:
                 if refusal.status != HTTPStatus.NOT_FOUND:
                     raise
                 self._registration.forgotten(agent_id)
+            self._away = False
         except ProxyError as error:  # the next heartbeat may fare better; the training goes on
-            log.warning("No heartbeat: %s", error, extra={"event": "heartbeat_failed"})
+            log.log(self._level(), "No heartbeat: %s", error, extra={"event": "heartbeat_failed"})
 
     def _report_points(self) -> None:
         with self._lock:
@@ -148,12 +150,17 @@ class Leases:
             except LeaseLost:
                 self._lose([run_id])
             except Unreachable as error:
-                log.warning("Measurements wait: %s", error, extra={"event": "measurement_failed"})
+                log.log(self._level(), "Measurements wait: %s", error, extra={"event": "measurement_failed"})
                 with self._lock:
                     self._points = points[at:] + self._points
                 return
             except ProxyError as error:
                 log.warning("A measurement was refused: %s", error, extra={"event": "measurement_refused"})
+
+    def _level(self) -> int:
+        level = logging.DEBUG if self._away else logging.WARNING
+        self._away = True
+        return level
 
     def _lose(self, run_ids: Collection[str]) -> None:
         with self._lock:
