@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,21 @@ def local_service(data_dir: Path, corpus: Path, port: int | None) -> Iterator[Lo
         yield LocalService(url, process, log)
     finally:
         _stop(process)
+
+
+def check_port(port: int | None) -> None:
+    """Refuse a taken port before minutes of work, not after them; the service itself binds it later.
+
+    Raises:
+        DemoFailed: naming the port.
+    """
+    if port:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as exc:
+                raise DemoFailed(f"port {port} on 127.0.0.1 cannot be used: {exc.strerror}; choose another") from exc
 
 
 def _start(data_dir: Path, corpus: Path, port: int | None, log: Path) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from app.client import Client
 from app.demo import plan, report, steps
 from app.demo.corpus import DemoCorpus, find_or_build
 from app.demo.gather import gather
-from app.demo.local_service import LocalService, local_service
+from app.demo.local_service import LocalService, check_port, local_service
 from app.terminal import progress
 
 
@@ -45,6 +45,7 @@ class _Clock:
 
 def run_demo(options: DemoOptions, console: Console) -> None:
     """Do the main job and print its report; with ``keep`` the service stays up until Ctrl-C."""
+    check_port(options.port)
     clock = _Clock()
     with clock.step(console, "Gather real text"), progress("Text", quiet=False) as on_progress:
         text = gather(options.folder / "text", on_progress=on_progress)

@@ -1,7 +1,7 @@
 """The log-linear law (Olmix, arXiv 2602.12237; Data Mixing Laws, arXiv 2403.16952, without its gauge freedom).
 
     y_i(p) = c_i + g(a_i + b_i . p),          c_i >= 0 for losses, free for negated metrics
-    g(u) = exp(u) up to the largest u_i of the runs, and its tangent beyond
+    g(u) = exp(u) up to a little more than the largest u_i of the runs, and its tangent beyond
 
 Because the weights sum to 1, a constant added to b_i equals one added to a_i: the ridge on b_i removes that freedom,
 and a_i stays free. The ridge is what keeps the law finite on few or sparse runs, where the published fit explodes. Each
@@ -23,13 +23,15 @@ from mixers.types import Observations, Prediction, Scale
 
 # Starting values of the share of the loss that no mixture removes.
 _FLOOR_STARTS = (0.3, 0.8)
+# How far beyond the runs the curve is believed, in ranges of their exponents.
+_REACH = 0.25
 # exp() beyond this is no loss any more; the clip keeps far extrapolation finite.
 _MAX_EXPONENT = 50.0
 
 
 @dataclass(frozen=True)
 class FittedLogLinear(FittedLaw):
-    """c (t,), a (t,), b (t, k), and edge (t,): the largest exponent that the runs support."""
+    """c (t,), a (t,), b (t, k), and edge (t,): the exponent from which on the tangent is followed."""
 
     law: ClassVar[str] = "log_linear"
     convex: ClassVar[bool] = True
@@ -98,8 +100,15 @@ class LogLinear(MixingLaw):
         c, a, b = fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
         noise = Noise.of(runs.p, fitted.residual_std * scale)
         a = a + np.log(scale)
-        edge = np.max(np.where(weight > 0, a[:, None] + b @ runs.p.T, -np.inf), axis=1)
+        edge = _edge(a[:, None] + b @ runs.p.T, weight > 0)
         return FittedLogLinear(runs.domains.names, runs.targets.names, c * scale, a, b, edge, noise)
+
+
+def _edge(exponent: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """The largest exponent (t,) at which the curve is believed, from those of the runs (t, n)."""
+    high = np.max(np.where(measured, exponent, -np.inf), axis=1)
+    low = np.min(np.where(measured, exponent, np.inf), axis=1)
+    return high + _REACH * (high - low)
 
 
 def _exp(exponent: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -134,6 +135,19 @@ def kill_the_agent_at_work(client: Client, study_id, service_pid: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail("the agent never began")
+
+
+def test_a_taken_port_is_refused_before_any_work(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "app.cli", "demo", "--folder", str(tmp_path / "demo"), "--port", str(port)]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"mixwright: port {port} on 127.0.0.1 cannot be used")
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_killed_demo_leaves_no_process_behind(corpus, tmp_path):
