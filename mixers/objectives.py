@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import InvalidInput
-from mixers.laws.base import FittedLaw, SmoothLaw
+from mixers.laws.base import FittedLaw
 from mixers.types import Scale
 
 # A prior without any mass on a domain would forbid it; the floor of Olmix's proposer.
@@ -39,20 +39,6 @@ class Objective:
             raise InvalidInput(f"the KL weight is {self.kl}; it must be 0 or more")
         object.__setattr__(self, "weights", self.weights / self.weights.sum())
 
-    @property
-    def smooth(self) -> bool:
-        """Whether the law has a closed form with a gradient."""
-        parts = getattr(self.law, "parts", (self.law,))
-        inner = getattr(self.law, "inner", None)
-        if inner is not None:
-            parts = getattr(inner, "parts", (inner,))
-        return all(isinstance(part, SmoothLaw) for part in parts)
-
-    @property
-    def convex(self) -> bool:
-        """Whether a local minimum is the global one."""
-        return self.smooth and bool(getattr(self.law, "convex", False))
-
     def predicted(self, p: Float[np.ndarray, "*batch k"]) -> Float[np.ndarray, "*batch"]:
         """The weighted mean of the predicted targets, without the pull."""
         return np.asarray(self.law.predict(p, self.scale).mean @ self.weights)
@@ -67,8 +53,6 @@ class Objective:
 
     def law_value_and_gradient(self, p: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
         """The law's part of F and its gradient; only for smooth laws."""
-        if not isinstance(self.law, SmoothLaw):
-            raise InvalidInput(f"{self.law.law} has no gradient")
         value, gradient = self.law.value_and_gradient(p, self.scale)
         return float(value @ self.weights), gradient.T @ self.weights
 

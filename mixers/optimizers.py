@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import LinearConstraint, minimize
 
+from mixers.laws.base import Form
 from mixers.objectives import PRIOR_FLOOR, Objective
 from mixers.simplex import FeasibleSet
 from mixers.types import Solution, SolveStatus
@@ -37,10 +38,10 @@ _TRACE = 1e-7
 
 def minimize_objective(objective: Objective, feasible: FeasibleSet, rng: np.random.Generator) -> Solution:
     """The feasible weights with the least objective, by the method that the law allows."""
-    if not objective.smooth:
+    if objective.law.form == Form.STEPS:
         return _by_candidates(objective, feasible, rng)
     start = feasible.kl_project(np.maximum(objective.prior, 1 / (100 * len(objective.prior))))
-    if objective.convex:
+    if objective.law.form == Form.CONVEX:
         return _solution(_descend(objective, feasible, start), objective, feasible, certified=True)
     starts = [start, *feasible.sample(_STARTS - 1, np.ones(len(start)), rng)]
     ends = [_descend(objective, feasible, p) for p in starts]

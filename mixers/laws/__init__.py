@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mixers.errors import InvalidInput
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, SmoothLaw
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.log_linear import FittedLogLinear, LogLinear
@@ -55,9 +55,9 @@ __all__ = [
     "LAWS",
     "CalibratedLaw",
     "FittedLaw",
+    "Form",
     "MixingLaw",
     "Needs",
-    "SmoothLaw",
     "find_law",
     "fitted_from_dict",
 ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from enum import IntEnum
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.errors import TooFewRuns
+from mixers.errors import InvalidInput, TooFewRuns
 from mixers.types import Observations, Prediction, Scale
 
 
@@ -21,10 +22,20 @@ class Needs:
     Args:
         min_runs: the fewest measured runs, as a function of the number of domains k.
         why: completes the sentence "it needs that many runs because ...".
+        min_scales: the fewest different (N, D) among the runs.
     """
 
     min_runs: Callable[[int], int]
     why: str
+    min_scales: int = 1
+
+
+class Form(IntEnum):
+    """How the predicted means depend on the weights; of a law of several parts, the least form of its parts."""
+
+    STEPS = 0  # no gradient: searched over candidates
+    SMOOTH = 1  # value_and_gradient; local minima are possible
+    CONVEX = 2  # value_and_gradient, and every target is convex in the weights
 
 
 class FittedLaw(ABC):
@@ -34,9 +45,23 @@ class FittedLaw(ABC):
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
 
+    @property
+    def form(self) -> Form:
+        """Decides how the law is minimised."""
+        return Form.STEPS
+
     @abstractmethod
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         """Predicted losses at weights ``p`` and ``scale`` (which broadcasts against ``*batch``)."""
+
+    def value_and_gradient(
+        self, p: Float[np.ndarray, " k"], scale: Scale
+    ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
+        """Predicted means and their derivatives with respect to the weights, taken as k free numbers.
+
+        Only of laws whose form is smooth or convex.
+        """
+        raise InvalidInput(f"{self.law} has no gradient to give at weights of shape {p.shape} and {scale}")
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -59,19 +84,6 @@ def numbers(values: np.ndarray) -> list[Any]:
 Loader = Callable[[dict[str, Any]], FittedLaw]
 
 
-@runtime_checkable
-class SmoothLaw(Protocol):
-    """A fitted law with a closed form. ``convex`` says that every target is convex in the weights."""
-
-    convex: bool
-
-    def value_and_gradient(
-        self, p: Float[np.ndarray, " k"], scale: Scale
-    ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
-        """Predicted means and their derivatives with respect to the weights, taken as k free numbers."""
-        ...
-
-
 class MixingLaw(ABC):
     """A function of weights and scale to be fitted to runs. Each target is fitted by itself."""
 
@@ -90,7 +102,7 @@ class MixingLaw(ABC):
         """
 
     def check_enough(self, runs: Observations) -> None:
-        """Refuse fewer measured runs of any target than the law can use."""
+        """Refuse fewer measured runs of any target, or fewer scales, than the law can use."""
         need = self.needs.min_runs(len(runs.domains))
         measured = (~np.isnan(runs.losses)).sum(axis=0)
         short = int(np.argmin(measured))
@@ -98,4 +110,10 @@ class MixingLaw(ABC):
             raise TooFewRuns(
                 f"{self.name} needs at least {need} measured runs for {len(runs.domains)} domains because "
                 f"{self.needs.why}; target {runs.targets.names[short]!r} has {measured[short]}"
+            )
+        scales = len(set(runs.scale_groups.tolist()))
+        if scales < self.needs.min_scales:
+            raise TooFewRuns(
+                f"{self.name} needs runs at {self.needs.min_scales} or more different scales (model_params, "
+                f"train_tokens) because {self.needs.why}; these have {scales}"
             )

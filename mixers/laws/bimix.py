@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mixers.errors import InvalidInput
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
 from mixers.types import Observations, Prediction, Scale
@@ -37,7 +37,6 @@ class FittedBiMix(FittedLaw):
     """theta (t, 4) = log K, alpha, u, beta; own (t,) = the domain of each target; the floor (k,) of the shares."""
 
     law: ClassVar[str] = "bimix"
-    convex: ClassVar[bool] = True
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
     theta: Float[np.ndarray, "t 4"]
@@ -45,6 +44,10 @@ class FittedBiMix(FittedLaw):
     floor: Float[np.ndarray, " k"]
     reference_tokens: float
     noise: Noise
+
+    @property
+    def form(self) -> Form:
+        return Form.CONVEX
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         _, tokens = scale.broadcast(p.shape[:-1])

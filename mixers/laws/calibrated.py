@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, Loader, SmoothLaw, numbers
+from mixers.laws.base import FittedLaw, Form, Loader, numbers
 from mixers.types import Prediction, Scale
 
 NOMINAL = 0.9
@@ -38,8 +38,8 @@ class CalibratedLaw(FittedLaw):
     correlation: Float[np.ndarray, "t t"]
 
     @property
-    def convex(self) -> bool:
-        return bool(getattr(self.inner, "convex", False))
+    def form(self) -> Form:
+        return self.inner.form
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         plain = self.inner.predict(p, scale)
@@ -49,8 +49,6 @@ class CalibratedLaw(FittedLaw):
         self, p: Float[np.ndarray, " k"], scale: Scale
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
         """Those of the inner law, whose means are left as they are."""
-        if not isinstance(self.inner, SmoothLaw):
-            raise TypeError(f"{self.inner.law} has no gradient")
         return self.inner.value_and_gradient(p, scale)
 
     def weighted_std(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import OUTLIER, Penalised, Problem, fit_penalised, in_spread_units
 from mixers.types import Observations, Prediction, Scale
@@ -34,7 +34,6 @@ class FittedLogLinear(FittedLaw):
     """c (t,), a (t,), b (t, k), and edge (t,): the exponent from which on the tangent is followed."""
 
     law: ClassVar[str] = "log_linear"
-    convex: ClassVar[bool] = True
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
     c: Float[np.ndarray, " t"]
@@ -42,6 +41,10 @@ class FittedLogLinear(FittedLaw):
     b: Float[np.ndarray, "t k"]
     edge: Float[np.ndarray, " t"]
     noise: Noise
+
+    @property
+    def form(self) -> Form:
+        return Form.CONVEX
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         del scale  # fitted within one scale

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import residual_std
 from mixers.types import Observations, Prediction, Scale
 
@@ -18,11 +18,14 @@ class FittedMean(FittedLaw):
     """mean (t,) and standard deviation (t,) of the measured losses."""
 
     law: ClassVar[str] = "mean"
-    convex: ClassVar[bool] = True
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
     mean: Float[np.ndarray, " t"]
     deviation: Float[np.ndarray, " t"]
+
+    @property
+    def form(self) -> Form:
+        return Form.CONVEX
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         del scale  # fitted within one scale

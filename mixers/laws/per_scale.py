@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import TooFewRuns
-from mixers.laws.base import FittedLaw, Loader, MixingLaw, Needs, SmoothLaw, numbers
+from mixers.laws.base import FittedLaw, Form, Loader, MixingLaw, Needs, numbers
 from mixers.types import Observations, Prediction, Scale
 
 # Levels further than a factor of 3 from any fitted scale are not believed.
@@ -40,9 +40,8 @@ class FittedPerScale(FittedLaw):
     splits: tuple[bool, bool]
 
     @property
-    def convex(self) -> bool:
-        """Whether every part is; a smooth part is used as it is at each scale."""
-        return all(getattr(part, "convex", False) for part in self.parts)
+    def form(self) -> Form:
+        return min(part.form for part in self.parts)
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         batch = p.shape[:-1]
@@ -64,10 +63,7 @@ class FittedPerScale(FittedLaw):
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
         """Those of the nearest scale's law, with its level moved."""
         nearest, shift = self._nearest(self._coordinates(scale, (1,), ()))
-        part = self.parts[int(nearest[0])]
-        if not isinstance(part, SmoothLaw):
-            raise TypeError(f"{part.law} has no gradient")
-        value, gradient = part.value_and_gradient(p, scale)
+        value, gradient = self.parts[int(nearest[0])].value_and_gradient(p, scale)
         return value * shift[0], gradient * shift[0][:, None]
 
     def _coordinates(self, scale: Scale, shape: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:

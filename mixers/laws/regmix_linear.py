@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.linear_model import LinearRegression
 
-from mixers.laws.base import FittedLaw, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise, residual_std
 from mixers.types import Observations, Prediction, Scale
 
@@ -24,12 +24,15 @@ class FittedLinear(FittedLaw):
     """Intercepts (t,) and slopes (t, k)."""
 
     law: ClassVar[str] = "regmix_linear"
-    convex: ClassVar[bool] = True
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
     intercept: Float[np.ndarray, " t"]
     slope: Float[np.ndarray, "t k"]
     noise: Noise
+
+    @property
+    def form(self) -> Form:
+        return Form.CONVEX
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         del scale  # fitted within one scale

@@ -56,3 +56,15 @@ def swarm(n: int = 60, k: int = 4, t: int = 3, noise: float = 0.01, seed: int = 
     p = mixtures(n, k, rng)
     losses, *_ = log_linear(p, t, rng)
     return observe(p, losses + rng.normal(0, noise, losses.shape), params=1e6, tokens=1e9)
+
+
+def scaled_swarm(n: int = 60, k: int = 4, t: int = 3, noise: float = 0.002, seed: int = 0) -> Observations:
+    """The log-linear swarm with falling power laws in N and D added: 3 sizes by 3 token counts, every cell used."""
+    rng = np.random.default_rng(seed)
+    p = mixtures(n, k, rng)
+    losses, *_ = log_linear(p, t, rng)
+    params = np.array([1e6, 4e6, 16e6])[np.arange(n) % 3]
+    tokens = np.array([1e9, 2e9, 4e9])[np.arange(n) // 3 % 3]
+    level = 0.5 * (params / 1e6) ** -0.3 + 0.5 * (tokens / 1e9) ** -0.4
+    noisy = losses + level[:, None] + rng.normal(0, noise, losses.shape)
+    return observe(p, noisy, params=params, tokens=tokens)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mixers.errors import MixError, TooFewRuns
-from mixers.laws import LAWS, CalibratedLaw, SmoothLaw, find_law, fitted_from_dict
+from mixers.laws import LAWS, CalibratedLaw, Form, find_law, fitted_from_dict
 from mixers.types import Domains, Observations, Scale, Targets
 from tests.mixers import planted
 
@@ -18,6 +18,13 @@ def fit(name: str, runs: Observations, seed: int = 0):
     return find_law(name).fit(runs, np.random.default_rng(seed))
 
 
+def swarm_for(name: str, n: int = 60, seed: int = 0) -> Observations:
+    """A planted swarm at as many scales as the law asks for."""
+    if find_law(name).needs.min_scales > 1:
+        return planted.scaled_swarm(n, seed=seed)
+    return planted.swarm(n, seed=seed)
+
+
 def permuted(runs: Observations, order: np.ndarray) -> Observations:
     names = tuple(runs.domains.names[j] for j in order)
     domains = Domains(names, runs.domains.prior[order])
@@ -26,7 +33,7 @@ def permuted(runs: Observations, order: np.ndarray) -> Observations:
 
 @every_law
 def test_predictions_have_the_asked_shape_and_are_finite_everywhere_on_the_simplex(name):
-    fitted = fit(name, planted.swarm())
+    fitted = fit(name, swarm_for(name))
     corners = fitted.predict(np.eye(4), SCALE)
     assert corners.mean.shape == corners.std.shape == (4, 3)
     assert fitted.predict(np.full((2, 5, 4), 0.25), SCALE).mean.shape == (2, 5, 3)
@@ -36,7 +43,7 @@ def test_predictions_have_the_asked_shape_and_are_finite_everywhere_on_the_simpl
 
 @every_law
 def test_a_law_survives_json_and_predicts_the_same(name):
-    runs = planted.swarm()
+    runs = swarm_for(name)
     fitted = fit(name, runs)
     again = fitted_from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)))
     before, after = fitted.predict(runs.p, runs.scale), again.predict(runs.p, runs.scale)
@@ -46,13 +53,13 @@ def test_a_law_survives_json_and_predicts_the_same(name):
 
 @every_law
 def test_the_same_seed_gives_the_same_law(name):
-    runs = planted.swarm()
+    runs = swarm_for(name)
     assert np.array_equal(fit(name, runs).predict(runs.p, SCALE).mean, fit(name, runs).predict(runs.p, SCALE).mean)
 
 
 @every_law
 def test_permuting_the_domains_permutes_the_answer(name):
-    runs, order = planted.swarm(), np.array([2, 0, 3, 1])
+    runs, order = swarm_for(name), np.array([2, 0, 3, 1])
     plain = fit(name, runs).predict(runs.p, SCALE).mean
     shuffled = fit(name, permuted(runs, order)).predict(runs.p[:, order], SCALE).mean
     # Trees break ties between equally good splits by the order of the columns: equal up to such ties.
@@ -62,7 +69,7 @@ def test_permuting_the_domains_permutes_the_answer(name):
 
 @every_law
 def test_targets_are_fitted_by_themselves(name):
-    runs = planted.swarm(80)
+    runs = swarm_for(name, 80)
     spoiled = runs.losses.copy()
     spoiled[::2, 1] = np.nan  # another target that was measured in half of the runs
     other = Observations(runs.domains, runs.targets, runs.p, spoiled, runs.model_params, runs.train_tokens)
@@ -77,15 +84,14 @@ def test_too_few_runs_say_how_many_are_needed(name):
     need = law.needs.min_runs(4)
     if need > 1:
         with pytest.raises(TooFewRuns, match=f"{name} needs at least {need} measured runs"):
-            fit(name, planted.swarm(need - 1))
-    fit(name, planted.swarm(max(need, 1)))
+            fit(name, swarm_for(name, need - 1))
+    fit(name, swarm_for(name, max(need, 1)))
 
 
 @every_law
 def test_gradients_equal_finite_differences(name):
-    fitted = fit(name, planted.swarm())
-    part = fitted.parts[0] if hasattr(fitted, "parts") else fitted
-    if not isinstance(part, SmoothLaw):
+    fitted = fit(name, swarm_for(name))
+    if fitted.form == Form.STEPS:
         pytest.skip(f"{name} has no closed form")
     p, step = np.array([0.4, 0.3, 0.2, 0.1]), 1e-6
     value, gradient = fitted.value_and_gradient(p, SCALE)
@@ -98,8 +104,8 @@ def test_gradients_equal_finite_differences(name):
 
 @every_law
 def test_a_law_that_says_it_is_convex_is(name):
-    fitted = fit(name, planted.swarm())
-    if not getattr(fitted, "convex", False):
+    fitted = fit(name, swarm_for(name))
+    if fitted.form != Form.CONVEX:
         pytest.skip(f"{name} does not claim to be convex")
     rng = np.random.default_rng(0)
     p, q = planted.mixtures(200, 4, rng), planted.mixtures(200, 4, rng)
@@ -109,14 +115,14 @@ def test_a_law_that_says_it_is_convex_is(name):
 
 @every_law
 def test_constant_targets_are_predicted_as_constant(name):
-    runs = planted.swarm()
+    runs = swarm_for(name)
     flat = Observations(runs.domains, Targets(("x",)), runs.p, np.full((len(runs), 1), 2.5))
     assert np.allclose(fit(name, flat).predict(np.eye(4), SCALE).mean, 2.5, atol=1e-3)
 
 
 @every_law
 def test_negated_metrics_are_fitted_or_refused_in_words(name):
-    runs = planted.swarm()
+    runs = swarm_for(name)
     negated = Observations(runs.domains, runs.targets, runs.p, -runs.losses)
     if name == "bimix":
         with pytest.raises(MixError, match="positive"):
@@ -128,7 +134,7 @@ def test_negated_metrics_are_fitted_or_refused_in_words(name):
 
 @every_law
 def test_each_scale_is_told_apart_and_an_unknown_one_takes_the_nearest(name):
-    small, large = planted.swarm(60, seed=1), planted.swarm(60, seed=1)
+    small, large = swarm_for(name, 60, seed=1), swarm_for(name, 60, seed=1)
     runs = Observations(
         small.domains,
         small.targets,
