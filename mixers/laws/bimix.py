@@ -24,6 +24,8 @@ from mixers.errors import InvalidInput
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
+from mixers.laws.shares import share_floor, share_power
+from mixers.laws.tokens import reference_tokens, relative_tokens, tokens_vary
 from mixers.types import Observations, Prediction, Scale
 
 # For a target that is no domain, how many domains are tried: those whose log share correlates most with the losses.
@@ -51,7 +53,7 @@ class FittedBiMix(FittedLaw):
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         _, tokens = scale.broadcast(p.shape[:-1])
-        power, _, _ = _share_power(p[..., self.own], self.floor[self.own], self.theta[:, 1])
+        power, _, _ = share_power(p[..., self.own], self.floor[self.own], self.theta[:, 1])
         return Prediction(self._level(tokens) * power, self.noise.std(p))
 
     def value_and_gradient(
@@ -59,14 +61,14 @@ class FittedBiMix(FittedLaw):
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
         """Means, and derivatives that are 0 but for each target's own domain."""
         level = self._level(scale.broadcast(())[1])
-        power, by_share, _ = _share_power(p[self.own], self.floor[self.own], self.theta[:, 1])
+        power, by_share, _ = share_power(p[self.own], self.floor[self.own], self.theta[:, 1])
         gradient = np.zeros((len(self.own), len(p)))
         gradient[np.arange(len(self.own)), self.own] = level * by_share
         return level * power, gradient
 
     def _level(self, tokens: np.ndarray) -> np.ndarray:
         """exp(log K) (1 - u + u (s / s_ref)^-beta), shape (*batch, t); tokens that are not known count as s_ref."""
-        ratio = np.where(np.isnan(tokens), 1.0, tokens / self.reference_tokens)[..., None]
+        ratio = relative_tokens(tokens, self.reference_tokens)[..., None]
         log_level, _, u, beta = self.theta.T
         return np.exp(log_level) * (1 - u + u * ratio**-beta)
 
@@ -110,32 +112,15 @@ class BiMix(MixingLaw):
         if np.nanmin(runs.losses) <= 0:
             worst = runs.targets.names[int(np.argmin(np.nanmin(runs.losses, axis=0)))]
             raise InvalidInput(f"bimix needs positive losses; target {worst!r} has values of 0 or less")
-        floor = _share_floor(runs.p)
-        tokens = runs.train_tokens
-        varies = bool(np.isfinite(tokens).all() and np.ptp(np.log(tokens)) > 1e-6)
-        reference = float(np.exp(np.mean(np.log(tokens)))) if np.isfinite(tokens).all() else 1.0
-        ratio = tokens / reference if varies else np.ones(len(runs))
+        floor = share_floor(runs.p)
+        varies, reference = tokens_vary(runs.train_tokens), reference_tokens(runs.train_tokens)
+        ratio = runs.train_tokens / reference if varies else np.ones(len(runs))
         y, weight, scale = in_spread_units(runs.losses)
         candidates = _own_domains(runs, floor)
         theta, own, deviation = _best_own(runs.p, floor, np.log(ratio), y, weight, candidates, varies)
         theta[:, 0] += np.log(scale)
         noise = Noise.of(runs.p, deviation * scale)
         return FittedBiMix(runs.domains.names, runs.targets.names, theta, own, floor, reference, noise)
-
-
-def _share_power(share: np.ndarray, floor: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """r^-alpha, continued along its tangent below the floor, and its derivatives by r and by alpha."""
-    below = share < floor
-    base = np.where(below, floor, share)
-    power = base**-alpha
-    depth = np.where(below, 1 - share / floor, 0.0)
-    value = power * (1 + alpha * depth)
-    return value, -alpha * power / base, power * depth - np.log(base) * value
-
-
-def _share_floor(p: np.ndarray) -> np.ndarray:
-    positive = np.where(p > 0, p, np.inf).min(axis=0)
-    return np.where(np.isfinite(positive), positive, 1.0) / 2
 
 
 def _own_domains(runs: Observations, floor: np.ndarray) -> np.ndarray:
@@ -186,7 +171,7 @@ def _fit(
         log_k, alpha, u, beta = (theta[:, i : i + 1] for i in range(4))
         power = np.exp(-beta * log_ratio)
         tokens = 1 - u + u * power
-        mixed, _, by_alpha = _share_power(share[index], floor[index, None], alpha)
+        mixed, _, by_alpha = share_power(share[index], floor[index, None], alpha)
         front = np.exp(log_k) * mixed
         by_tokens = [front * (power - 1), -front * u * log_ratio * power]
         return front * tokens, np.stack([front * tokens, np.exp(log_k) * by_alpha * tokens, *by_tokens], axis=2)

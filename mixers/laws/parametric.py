@@ -52,12 +52,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Penalised:
-    """Chosen parameters (t, P), the residual standard deviation (t,) in spread units, and the strengths (t,)."""
+    """Chosen parameters (t, P); the residual standard deviation, strength, objective and PRESS of each target (t,).
+
+    In spread units. Two laws of the same losses can be told apart by their PRESS.
+    """
 
     theta: Float[np.ndarray, "t m"]
     residual_std: Float[np.ndarray, " t"]
     strength: Float[np.ndarray, " t"]
     objective: Float[np.ndarray, " t"]
+    press: Float[np.ndarray, " t"]
 
 
 def spread(losses: Float[np.ndarray, "n t"]) -> Float[np.ndarray, " t"]:
@@ -137,4 +141,5 @@ def _choose(problem: Problem, fits: list[Fit], strengths: np.ndarray) -> Penalis
 
     residual = np.where(problem.weight > 0, pick("values") - problem.y, np.nan).T
     residual = np.clip(residual, -OUTLIER, OUTLIER)
-    return Penalised(pick("theta"), residual_std(residual, pick("freedom")), strengths[best], pick("objective"))
+    deviation = residual_std(residual, pick("freedom"))
+    return Penalised(pick("theta"), deviation, strengths[best], pick("objective"), press[best, column])
