@@ -1,8 +1,8 @@
 """Powers of a domain's share that stay finite, and bend the same way, down to a share of 0.
 
-Laws in which a share enters as h^g have no gradient (0 < g < 1) or no value (g < 0) at 0, where no run ever was. Below a
-floor, half of the smallest positive share that was trained, the power goes on along its tangent: it keeps its value
-and slope at the floor, and what was convex or concave stays so.
+Laws in which a share enters as h^g have no gradient (0 < g < 1) or no value (g < 0) at 0, where no run ever was.
+Below a floor, half of the smallest positive share that was trained, the power goes on along its tangent: it keeps its
+value and slope at the floor, and what was convex or concave stays so.
 """
 
 from __future__ import annotations
