@@ -92,6 +92,8 @@ class MixingLaw(ABC):
     needs: ClassVar[Needs]
     knows_params: ClassVar[bool] = False  # N is an input; else it is fitted within equal N, see per_scale.py
     knows_tokens: ClassVar[bool] = False  # D is an input; else it is fitted within equal D
+    has_gradient: ClassVar[bool] = True  # what it fits has a form better than Form.STEPS
+    robust: ClassVar[bool] = False  # held so firmly that a handful of runs cannot mislead it by much
 
     @abstractmethod
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLaw:

@@ -118,6 +118,14 @@ class PerScale(MixingLaw):
         return self.inner.summary
 
     @property
+    def has_gradient(self) -> bool:  # type: ignore[override]
+        return self.inner.has_gradient
+
+    @property
+    def robust(self) -> bool:  # type: ignore[override]
+        return self.inner.robust
+
+    @property
     def needs(self) -> Needs:  # type: ignore[override]
         return self.inner.needs
 
