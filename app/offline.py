@@ -105,9 +105,9 @@ def trusted_law(swarm: Swarm, law: str, seed: int, on_progress: OnProgress) -> T
     if law == AUTO:
         return TrustedLaw(fitted, report, comparison.reason, Remarks())
     remarks = Remarks()
-    if report.objective_r2 <= 0:
+    if report.objective.r2 <= 0:
         remarks = warning(
-            f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective_r2:.3f} out of fold): "
+            f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective.r2:.3f} out of fold): "
             "do not act on its numbers"
         )
     return TrustedLaw(fitted, report, "it was asked for", remarks)

@@ -7,16 +7,17 @@ better. A single target is given in its own direction. Intervals are 90 %. What 
 from __future__ import annotations
 
 import json
-import math
-from typing import Any, SupportsFloat
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
+from app.fidelity_answers import finite, law_fidelity
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
 from app.offline import Answers, Question, TrustedLaw
-from app.schemas import DomainWeight, Interval, LawFidelity, TargetFidelity
-from mixers.fidelity import Comparison, LawReport
+from app.schemas import DomainWeight, Interval
+from mixers.fidelity import Comparison
 from mixers.recommendation import Problem, Recommendation, interval
 from mixers.types import Prediction, Scale, Targets
 
@@ -29,7 +30,19 @@ def comparison_document(swarm: Swarm, comparison: Comparison, seed: int) -> dict
         "laws": [law_fidelity(report, swarm.runs.targets).model_dump(mode="json") for report in comparison.reports],
         "choice": comparison.choice,
         "reason": comparison.reason,
+        "noise_floor": _noise_floor(comparison, swarm.runs.targets),
+        "diverged": [asdict(outlier) for outlier in comparison.diverged],
+        "suspects": [asdict(outlier) for outlier in comparison.suspects],
     }
+
+
+def _noise_floor(comparison: Comparison, targets: Targets) -> dict[str, Any] | None:
+    """Standard deviations between repeats; null where no mixture was repeated."""
+    noise = comparison.noise
+    if not noise.known:
+        return None
+    rows = zip(targets.names, noise.std.tolist(), strict=True)
+    return {"objective": finite(noise.objective_std), "targets": {name: finite(std) for name, std in rows}}
 
 
 def recommendation_document(swarm: Swarm, law: TrustedLaw, question: Question, best: Recommendation) -> dict[str, Any]:
@@ -53,8 +66,8 @@ def recommendation_document(swarm: Swarm, law: TrustedLaw, question: Question, b
         },
         "solver": {
             "status": str(best.solution.status),
-            "value": _number(best.solution.value),
-            "residual": _number(best.solution.residual),
+            "value": finite(best.solution.value),
+            "residual": finite(best.solution.residual),
         },
         "message": best.message,
     }
@@ -80,30 +93,12 @@ def to_json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False)
 
 
-def law_fidelity(report: LawReport, targets: Targets) -> LawFidelity:
-    """A law's report with null for what is not defined."""
-    columns = (report.spearman.tolist(), report.mae.tolist(), report.r2.tolist())
-    judged = [] if report.skipped is not None else list(zip(targets.names, *columns, strict=True))
-    return LawFidelity(
-        law=report.law,
-        skipped=report.skipped,
-        objective_spearman=_number(report.objective_spearman),
-        objective_mae=_number(report.objective_mae),
-        objective_r2=_number(report.objective_r2),
-        coverage90=_number(report.coverage90),
-        fit_seconds=_number(report.fit_seconds),
-        targets=[
-            TargetFidelity(target=name, spearman=_number(rho), mae=mae, r2=_number(r2)) for name, rho, mae, r2 in judged
-        ],
-    )
-
-
 def domain_weights(problem: Problem, best: Recommendation) -> list[DomainWeight]:
     """The recommended weight of every domain beside its prior, its bound and its epochs."""
     columns = (problem.domains.prior, best.solution.weights, best.max_weight, best.epochs, best.capped)
     rows = zip(problem.domains.names, *(np.asarray(column).tolist() for column in columns), strict=True)
     return [
-        DomainWeight(domain=name, prior=prior, weight=weight, max_weight=bound, epochs=_number(epochs), capped=capped)
+        DomainWeight(domain=name, prior=prior, weight=weight, max_weight=bound, epochs=finite(epochs), capped=capped)
         for name, prior, weight, bound, epochs, capped in rows
     ]
 
@@ -142,10 +137,4 @@ def _interval(mean: float, std: float, maximised: bool = False) -> Interval:
 
 
 def _scale(scale: Scale) -> dict[str, float | None]:
-    return {"model_params": _number(scale.model_params), "train_tokens": _number(scale.train_tokens)}
-
-
-def _number(value: SupportsFloat) -> float | None:
-    """A JSON number, or null for one that is not defined."""
-    number = float(value)
-    return number if math.isfinite(number) else None
+    return {"model_params": finite(scale.model_params), "train_tokens": finite(scale.train_tokens)}

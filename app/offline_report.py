@@ -34,9 +34,9 @@ def show_comparison(console: Console, swarm: Swarm, comparison: Comparison) -> N
     for report in comparison.reports:
         table.add_row(
             report.law,
-            _shown(report.objective_spearman, 3),
-            _shown(report.objective_mae, 5),
-            _shown(report.objective_r2, 3),
+            _shown(report.objective.spearman, 3),
+            _shown(report.objective.mae, 5),
+            _shown(report.objective.r2, 3),
             _shown(report.coverage90, 3),
             "skipped" if report.skipped is not None else _shown(report.fit_seconds, 1),
         )
@@ -130,8 +130,8 @@ def _show_law(console: Console, law: TrustedLaw) -> None:
     report = law.report
     _say(
         console,
-        f"Law: {report.law}, because {law.reason}. Out of fold: Spearman {_shown(report.objective_spearman, 3)}, "
-        f"MAE {_shown(report.objective_mae, 5)}, R2 {_shown(report.objective_r2, 3)}.",
+        f"Law: {report.law}, because {law.reason}. Out of fold: Spearman {_shown(report.objective.spearman, 3)}, "
+        f"MAE {_shown(report.objective.mae, 5)}, R2 {_shown(report.objective.r2, 3)}.",
     )
 
 

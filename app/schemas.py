@@ -318,22 +318,39 @@ class FitCreate(Body):
 
 
 class TargetFidelity(Answer):
+    """Inside groups of equal scale. A regret is a loss above that of the best run; ``predicted_by`` is for laws made of
+    others."""
+
     target: str
     spearman: float | None
+    pearson: float | None = None
     mae: float
+    relative_error: float | None = None
     r2: float | None
+    regret: float | None = None
+    random_regret: float | None = None
+    predicted_by: str | None = None
 
 
 class LawFidelity(Answer):
-    """Out of fold. ``objective`` is the weighted mean of the targets; ``skipped`` says why a law was not fitted."""
+    """Out of fold. ``objective`` is the weighted mean of the targets; ``skipped`` says why a law was not fitted.
+
+    ``transfer_spearman`` is the rank correlation at the largest scale after a fit to the other scales.
+    """
 
     law: str
     skipped: str | None = None
     objective_spearman: float | None = None
+    objective_pearson: float | None = None
     objective_mae: float | None = None
+    objective_relative_error: float | None = None
     objective_r2: float | None = None
+    objective_regret: float | None = None
+    objective_random_regret: float | None = None
     coverage90: float | None = None
+    transfer_spearman: float | None = None
     fit_seconds: float | None = None
+    note: str | None = None
     targets: list[TargetFidelity] = []
 
 

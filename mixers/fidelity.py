@@ -1,71 +1,101 @@
-"""How well a law predicts runs that it has not seen.
+"""How well each law predicts runs that it has not seen, and which law deserves trust.
 
-Out of fold: the runs are cut into folds by *mixture*, so that checkpoints and repeats of one mixture never stand on
-both sides; each fold is predicted by a law fitted to the others. Ranks are taken inside groups of equal (N, D): pooled
-over scales, a rank correlation measures only that larger models have lower losses.
-
-    Spearman   mean over scale groups, weighted by their runs
-    MAE        mean |y - prediction|
-    R2         1 - sum (y - prediction)^2 / sum (y - m)^2, with m the mean of the scale group
+Out of fold: the runs are cut into folds by mixture (folds.py), and each is predicted by a law fitted to the others.
+Laws that combine others (combination.py) are judged like the rest: their shares are earned without the fold that they
+are judged on. Agreement is taken inside groups of equal (N, D), see agreement.py.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from mixers.errors import InvalidInput, MixError
-from mixers.laws import CalibratedLaw, find_law
-from mixers.laws.base import FittedLaw
+from mixers.agreement import (
+    objective_values,
+    pearson_within,
+    r2_within,
+    regret_within,
+    relative_error,
+    spearman_within,
+)
+from mixers.errors import InvalidInput
+from mixers.folds import fold_by_mixture, mixture_labels
+from mixers.laws import LAWS, CalibratedLaw, Combination, find_law
+from mixers.laws.base import FittedLaw, MixingLaw
 from mixers.laws.calibrated import Z90, conformal_factor, error_correlation
+from mixers.laws.combination import Shares, blend, gather, wanted_fits
+from mixers.laws.cross_fit import CrossFit, Guess, LeftOut, RunTasks, in_turn
+from mixers.noise_floor import NoiseFloor, noise_floor
+from mixers.outliers import Outlier, unexplained, without_diverged
+from mixers.time_budget import within_budget
 from mixers.types import Observations, Prediction
 
 OnProgress = Callable[[float, str], None]
 
-# A rank correlation of fewer points says nothing.
-_MIN_GROUP = 4
 # Laws whose rank correlation differs by less than this rank alike; then the smaller error decides.
 TIE = 0.01
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Predicted against measured, of one target or of the weighted mean of all. Undefined figures are NaN."""
+
+    spearman: float = np.nan
+    pearson: float = np.nan
+    mae: float = np.nan
+    relative_error: float = np.nan
+    r2: float = np.nan
+    regret: float = np.nan
+    random_regret: float = np.nan
+
+
+@dataclass(frozen=True)
 class LawReport:
-    """One law, out of fold. Values that are not defined are NaN.
+    """One law, out of fold.
 
     Args:
         skipped: why the law could not be judged; then everything else is empty.
-        spearman, mae, r2: one a target, shape (t,). The ``objective_`` ones are of the weighted mean of the targets.
-        coverage90: share of runs inside of their calibrated nominal 90 % interval, over all targets.
+        targets: one agreement a target. objective: of the weighted mean of the targets.
+        coverage90: share of runs inside of their nominal 90 % interval, calibrated without their fold; all targets.
+        transfer: rank correlation of the objective at the largest scale after a fit without it; NaN with one scale.
         out_of_fold: prediction of every run by a law that has not seen its mixture, shape (n, t); std is calibrated.
         calibration: factors on the law's own std (t,); correlation: of its errors between targets (t, t).
+        shares: of a law made of others, what each target is predicted by and why.
     """
 
     law: str
     skipped: str | None
-    spearman: Float[np.ndarray, " t"]
-    mae: Float[np.ndarray, " t"]
-    r2: Float[np.ndarray, " t"]
-    objective_spearman: float = np.nan
-    objective_mae: float = np.nan
-    objective_r2: float = np.nan
+    targets: tuple[Agreement, ...] = ()
+    objective: Agreement = field(default_factory=Agreement)
     coverage90: float = np.nan
+    transfer: float = np.nan
     fit_seconds: float = np.nan
     out_of_fold: Prediction | None = None
     calibration: Float[np.ndarray, " t"] | None = None
     correlation: Float[np.ndarray, "t t"] | None = None
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reports in the order that was asked for, the law that deserves trust, and why."""
+    """Reports in the order that was asked for, the law that deserves trust, why, and what is odd about the runs.
+
+    Args:
+        runs: the runs that laws are to be fitted to: without the measurements in ``diverged``.
+        suspects: measurements that all laws miss by far; they stay in the fits.
+    """
 
     reports: tuple[LawReport, ...]
     choice: str
     reason: str
+    runs: Observations
+    diverged: tuple[Outlier, ...]
+    suspects: tuple[Outlier, ...]
+    noise: NoiseFloor
 
     def report(self, law: str) -> LawReport:
         """The report of the named law."""
@@ -81,6 +111,8 @@ def compare(
     rng: np.random.Generator,
     folds: int = 5,
     on_progress: OnProgress | None = None,
+    run_tasks: RunTasks = in_turn,
+    seconds: float | None = None,
 ) -> Comparison:
     """Judge each law out of fold and choose one.
 
@@ -88,6 +120,8 @@ def compare(
         laws: registry names. A law that cannot be fitted to these runs is reported as skipped, with its reason.
         folds: at most; never more than there are mixtures.
         on_progress: called with the share that is done and the law at work.
+        run_tasks: makes many fits, like map; a pool of processes makes them side by side.
+        seconds: what the comparison may take; the dearest laws are left out, and reported so. None for no limit.
 
     Raises:
         InvalidInput: unknown law, a target without a single value, or fewer than two mixtures.
@@ -95,111 +129,45 @@ def compare(
     """
     if not laws:
         raise InvalidInput("name at least one law")
-    for name in laws:
-        find_law(name)
+    asked = [find_law(name) for name in laws]
     _check_runs(runs)
-    fold = fold_by_mixture(runs, folds, rng)
-    seeds = rng.integers(2**63, size=len(laws))
-    reports = []
-    for i, name in enumerate(laws):
-
-        def progress(part: float, i: int = i, name: str = name) -> None:
-            if on_progress is not None:
-                on_progress((i + part) / len(laws), name)
-
-        progress(0.0)
-        reports.append(_judge(name, runs, fold, int(seeds[i]), progress))
-    if on_progress is not None:
-        on_progress(1.0, "done")
-    return _choose(tuple(reports))
+    clean, diverged = without_diverged(runs)
+    _check_runs(clean)
+    fold = fold_by_mixture(clean, folds, rng)
+    on_progress = on_progress or (lambda done, what: None)
+    on_progress(0.0, "measuring the laws" if seconds is not None else asked[0].name)
+    cross = CrossFit(clean, fold, int(rng.integers(2**62)), run_tasks)
+    affordable = within_budget(cross, _members_of(asked), any(_is_combined(law) for law in asked), seconds)
+    reports = _judge_all(cross, asked, affordable.left_out, on_progress)
+    singles = [r for r in reports if r.out_of_fold is not None and r.shares is None and r.law != "mean"]
+    suspects = unexplained(clean, [r.out_of_fold.mean for r in singles if r.out_of_fold is not None])
+    choice, reason = _choose(reports)
+    return Comparison(reports, choice, reason, clean, diverged, suspects, noise_floor(clean))
 
 
 def fit_calibrated(report: LawReport, runs: Observations, rng: np.random.Generator) -> FittedLaw:
-    """The reported law fitted to all runs, its standard deviations calibrated by its out-of-fold errors."""
+    """The reported law fitted to all runs, its standard deviations calibrated by its out-of-fold errors.
+
+    ``runs`` are those of the comparison: without what had diverged. The shares of a combination are the reported ones.
+    """
     if report.skipped is not None or report.calibration is None or report.correlation is None:
         raise InvalidInput(f"{report.law} was skipped: {report.skipped}")
-    fitted = find_law(report.law).fit(runs, rng)
+    law = find_law(report.law)
+    if isinstance(law, Combination) and report.shares is not None:
+        fitted: FittedLaw = law.fit_with(report.shares, runs, rng)
+    else:
+        fitted = law.fit(runs, rng)
     return CalibratedLaw(runs.domains.names, runs.targets.names, fitted, report.calibration, report.correlation)
 
 
-def fold_by_mixture(runs: Observations, folds: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A fold a run, equal for runs of one mixture (same ``mix_id`` or same weights)."""
-    mixture = _mixtures(runs)
-    count = int(mixture.max()) + 1
-    order = rng.permutation(count) % min(folds, count)
-    return order[mixture].astype(np.int64)
+def _members_of(asked: Sequence[MixingLaw]) -> list[MixingLaw]:
+    """The laws that have to be fitted for what was asked, each once, in the order of the registry."""
+    names = {law.name for one in asked for law in (one.members if isinstance(one, Combination) else (one,))}
+    return [LAWS[name] for name in LAWS if name in names]
 
 
-def spearman_within(
-    observed: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"]
-) -> float:
-    """Spearman's rank correlation inside each group of 4 or more, weighted by size; NaN when there is none.
-
-    A prediction that is constant inside of a group ranks nothing and counts as 0.
-    """
-    total, weight = 0.0, 0
-    for g in np.unique(group):
-        rows = (group == g) & np.isfinite(observed) & np.isfinite(predicted)
-        size = int(rows.sum())
-        if size < _MIN_GROUP or np.ptp(observed[rows]) == 0:
-            continue
-        total += size * _rank_correlation(observed[rows], predicted[rows])
-        weight += size
-    return total / weight if weight else float("nan")
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    # Predictions that differ by rounding only are equal, else a constant law gets a rank by chance.
-    ranks = [_ranks(np.round(x, 12)) for x in (a, b)]
-    centred = [r - r.mean() for r in ranks]
-    size = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float((centred[0] * centred[1]).sum() / size) if size > 0 else 0.0
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of theirs. (scipy.stats has it, and takes two seconds to import.)"""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse.reshape(-1)]
-
-
-def r2_within(
-    observed: Float[np.ndarray, " n"], predicted: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"]
-) -> float:
-    """1 - SSE / SST with SST about the mean of each group; NaN when nothing varies."""
-    rows = np.isfinite(observed) & np.isfinite(predicted)
-    error, total = 0.0, 0.0
-    for g in np.unique(group[rows]):
-        here = rows & (group == g)
-        error += float(((observed[here] - predicted[here]) ** 2).sum())
-        total += float(((observed[here] - observed[here].mean()) ** 2).sum())
-    return 1 - error / total if total > 0 else float("nan")
-
-
-def objective_values(
-    losses: Float[np.ndarray, "*batch t"], weights: Float[np.ndarray, " t"]
-) -> Float[np.ndarray, "*batch"]:
-    """The weighted mean of the targets; NaN where one with positive weight is missing."""
-    share = weights / weights.sum()
-    used = share > 0
-    return np.asarray(losses[..., used] @ share[used])
-
-
-def _mixtures(runs: Observations) -> np.ndarray:
-    """Like ``mixture_groups``, and rows of equal weights share a mixture whatever their ids."""
-    by_id = runs.mixture_groups
-    _, by_weights = np.unique(np.round(runs.p, 9), axis=0, return_inverse=True)
-    by_weights = by_weights.reshape(-1)
-    group = by_id.copy()
-    while True:  # merge until no id and no mixture spans two groups; each pass lowers a label or ends
-        lowest = group.copy()
-        for labels in (by_id, by_weights):
-            least = np.full(labels.max() + 1, len(group))
-            np.minimum.at(least, labels, lowest)
-            lowest = least[labels]
-        if np.array_equal(lowest, group):
-            return np.unique(group, return_inverse=True)[1].reshape(-1)
-        group = lowest
+def _is_combined(law: MixingLaw) -> bool:
+    return isinstance(law, Combination)
 
 
 def _check_runs(runs: Observations) -> None:
@@ -209,82 +177,154 @@ def _check_runs(runs: Observations) -> None:
     if missing.any():
         name = runs.targets.names[int(np.argmax(missing))]
         raise InvalidInput(f"target {name!r} was measured in none of {len(runs)} runs")
-    if _mixtures(runs).max() == 0:
+    if mixture_labels(runs).max() == 0:
         raise InvalidInput(
             f"all {len(runs)} runs have the same mixture; nothing can be learned about mixtures from one of them"
         )
 
 
-def _judge(name: str, runs: Observations, fold: np.ndarray, seed: int, progress: Callable[[float], None]) -> LawReport:
+def _judge_all(
+    cross: CrossFit, asked: Sequence[MixingLaw], left_out: dict[str, str], on_progress: OnProgress
+) -> tuple[LawReport, ...]:
+    members = [law for law in _members_of(asked) if law.name not in left_out]
+    combined = any(_is_combined(law) for law in asked)
+    _prepare(cross, members, combined, on_progress)
+    reports = []
+    for law in asked:
+        if isinstance(law, Combination):
+            kept = tuple(member for member in law.members if member.name not in left_out)
+            reports.append(_judge_combination(law, kept, cross))
+        elif law.name in left_out:
+            reports.append(LawReport(law.name, left_out[law.name]))
+        else:
+            reports.append(_judge(law, cross))
+    on_progress(1.0, "done")
+    return tuple(reports)
+
+
+def _prepare(cross: CrossFit, members: Sequence[MixingLaw], combined: bool, on_progress: OnProgress) -> None:
+    """Make all fits at once. The dearest first would balance a pool best; by fold, the progress is steady."""
+    wanted: list[tuple[MixingLaw, LeftOut]] = [(law, left) for left in cross.judging() for law in members]
+    transfer = cross.transfer()
+    if transfer is not None:
+        wanted += [(law, transfer) for law in members]
+    if combined:
+        for f in range(cross.folds):
+            wanted += wanted_fits(cross, tuple(members), without=f)
+    done = 0
+
+    def count(law: MixingLaw) -> None:
+        nonlocal done
+        done += 1
+        on_progress(min(done / max(len(wanted), 1), 1.0), law.name)
+
+    cross.prepare(wanted, count)
+
+
+def _judge(law: MixingLaw, cross: CrossFit) -> LawReport:
+    guess = cross.out_of_fold(law)
+    if guess.problem is not None:
+        return LawReport(law.name, guess.problem)
+    return _report(law, guess, cross, _transfer(law, cross), None)
+
+
+def _transfer(law: MixingLaw, cross: CrossFit) -> float:
+    left = cross.transfer()
+    if left is None:
+        return float("nan")
+    guess, rows = cross.guess(law, left), cross.largest
+    weights = cross.runs.targets.weights
+    measured, predicted = (objective_values(y, weights)[rows] for y in (cross.runs.losses, guess.mean))
+    return spearman_within(measured, predicted, cross.runs.scale_groups[rows])
+
+
+def _judge_combination(law: Combination, members: tuple[MixingLaw, ...], cross: CrossFit) -> LawReport:
+    """Each fold predicted with shares that were earned without it."""
     started = time.perf_counter()
-    empty = np.full(len(runs.targets), np.nan)
-    mean, std = np.full(runs.losses.shape, np.nan), np.full(runs.losses.shape, np.nan)
-    count = int(fold.max()) + 1
+    shape = cross.runs.losses.shape
+    mean, std = np.full(shape, np.nan), np.full(shape, np.nan)
     try:
-        for f in range(count):
-            held = fold == f
-            fitted = find_law(name).fit(runs.rows(~held), np.random.default_rng([seed, f]))
-            part = fitted.predict(runs.p[held], runs.rows(held).scale)
-            mean[held], std[held] = part.mean, part.std
-            progress((f + 1) / count)
-    except MixError as error:
-        return LawReport(name, str(error), empty, empty, empty)
+        shares = law.weigh(gather(cross, members))
+        by_name = {member.name: member for member in members}
+        for f in range(cross.folds):
+            inner = law.weigh(gather(cross, members, without=f)) if cross.folds > 2 else shares
+            rows = cross.fold == f
+            guesses = [cross.guess(by_name[name], LeftOut(frozenset({f}))) for name in inner.members]
+            part = blend([g.mean[rows] for g in guesses], [g.std[rows] for g in guesses], inner)
+            mean[rows], std[rows] = part.mean, part.std
+    except InvalidInput as error:
+        return LawReport(law.name, str(error))
     seconds = time.perf_counter() - started
-    z = (runs.losses - mean) / np.maximum(std, 1e-12)
+    return _report(law, Guess(mean, std, seconds), cross, float("nan"), shares)
+
+
+def _report(law: MixingLaw, guess: Guess, cross: CrossFit, transfer: float, shares: Shares | None) -> LawReport:
+    runs = cross.runs
+    y, group, weights = runs.losses, runs.scale_groups, runs.targets.weights
+    z = (y - guess.mean) / np.maximum(guess.std, 1e-12)
     calibration = conformal_factor(z)
-    return _report(name, runs, Prediction(mean, std * calibration), calibration, error_correlation(z), seconds)
-
-
-def _report(
-    name: str,
-    runs: Observations,
-    out_of_fold: Prediction,
-    calibration: np.ndarray,
-    correlation: np.ndarray,
-    seconds: float,
-) -> LawReport:
-    group = runs.scale_groups
-    columns = range(len(runs.targets))
-    y, guess = runs.losses, out_of_fold.mean
-    objective = objective_values(y, runs.targets.weights)
-    predicted = objective_values(guess, runs.targets.weights)
-    inside = np.abs(y - guess) <= Z90 * out_of_fold.std + 1e-12
-    measured = ~np.isnan(objective)
+    objective, predicted = objective_values(y, weights), objective_values(guess.mean, weights)
     return LawReport(
-        law=name,
+        law=law.name,
         skipped=None,
-        spearman=np.array([spearman_within(y[:, j], guess[:, j], group) for j in columns]),
-        mae=np.nanmean(np.abs(y - guess), axis=0),
-        r2=np.array([r2_within(y[:, j], guess[:, j], group) for j in columns]),
-        objective_spearman=spearman_within(objective, predicted, group),
-        objective_mae=float(np.abs(objective - predicted)[measured].mean()) if measured.any() else np.nan,
-        objective_r2=r2_within(objective, predicted, group),
-        coverage90=float(inside[~np.isnan(y)].mean()),
-        fit_seconds=seconds,
-        out_of_fold=out_of_fold,
+        targets=tuple(_agreement(y[:, j], guess.mean[:, j], group) for j in range(y.shape[1])),
+        objective=_agreement(objective, predicted, group),
+        coverage90=_coverage(z, cross.fold),
+        transfer=transfer,
+        fit_seconds=guess.seconds,
+        out_of_fold=Prediction(guess.mean, guess.std * calibration),
         calibration=calibration,
-        correlation=correlation,
+        correlation=error_correlation(z),
+        shares=shares,
     )
 
 
-def _choose(reports: tuple[LawReport, ...]) -> Comparison:
+def _agreement(observed: np.ndarray, predicted: np.ndarray, group: np.ndarray) -> Agreement:
+    error = np.abs(observed - predicted)
+    measured = np.isfinite(error)
+    regret, random = regret_within(observed, predicted, group)
+    return Agreement(
+        spearman_within(observed, predicted, group),
+        pearson_within(observed, predicted, group),
+        float(error[measured].mean()) if measured.any() else float("nan"),
+        relative_error(observed, predicted),
+        r2_within(observed, predicted, group),
+        regret,
+        random,
+    )
+
+
+def _coverage(z: Float[np.ndarray, "n t"], fold: np.ndarray) -> float:
+    """Share of runs inside of their 90 % interval when the factor comes from the other folds."""
+    inside, count = 0, 0
+    for f in np.unique(fold):
+        here = z[fold == f]
+        measured = ~np.isnan(here)
+        inside += int((np.abs(here) <= Z90 * conformal_factor(z[fold != f]))[measured].sum())
+        count += int(measured.sum())
+    return inside / count if count else float("nan")
+
+
+def _choose(reports: tuple[LawReport, ...]) -> tuple[str, str]:
+    """The name of the law that deserves trust, and why."""
     judged = [report for report in reports if report.skipped is None]
     if not judged:
         raise InvalidInput("no law could be fitted: " + "; ".join(f"{r.law}: {r.skipped}" for r in reports))
-    ranks = {r.law: np.nan_to_num(r.objective_spearman, nan=-1.0) for r in judged}
+    ranks = {r.law: np.nan_to_num(r.objective.spearman, nan=-1.0) for r in judged}
     best = max(ranks.values())
     tied = [r for r in judged if ranks[r.law] >= best - TIE]
-    chosen = min(tied, key=lambda r: r.objective_mae if np.isfinite(r.objective_mae) else np.inf)
-    if np.isnan(chosen.objective_spearman):
+    chosen = min(tied, key=lambda r: r.objective.mae if np.isfinite(r.objective.mae) else np.inf)
+    rank = chosen.objective.spearman
+    if np.isnan(rank):
         reason = "too few runs of one scale to rank; it has the smallest error out of fold"
     elif len(tied) == 1:
-        reason = f"it ranks unseen mixtures best (Spearman {chosen.objective_spearman:.3f} out of fold)"
+        reason = f"it ranks unseen mixtures best (Spearman {rank:.3f} out of fold)"
     else:
         others = ", ".join(r.law for r in tied if r is not chosen)
         reason = (
-            f"it ranks unseen mixtures within {TIE} of the best (Spearman {chosen.objective_spearman:.3f} out of fold) "
+            f"it ranks unseen mixtures within {TIE} of the best (Spearman {rank:.3f} out of fold) "
             f"and has a smaller error than {others}"
         )
-    if np.isfinite(chosen.objective_r2) and chosen.objective_r2 <= 0:
+    if np.isfinite(chosen.objective.r2) and chosen.objective.r2 <= 0:
         reason += "; it does not predict better than the mean of the runs: do not act on it"
-    return Comparison(reports, chosen.law, reason)
+    return chosen.law, reason

@@ -281,6 +281,10 @@ class Observations:
             mix_ids=tuple(self.mix_ids[i] for i in index),
         )
 
+    def of_targets(self, columns: Sequence[int]) -> Observations:
+        """The same runs with the targets at ``columns`` only, in that order."""
+        return replace(self, targets=self.targets.subset(columns), losses=self.losses[:, list(columns)])
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from mixers.fidelity import objective_values
+from mixers.agreement import objective_values
 from mixers.types import Scale
 
 

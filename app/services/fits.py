@@ -19,7 +19,7 @@ from app.services.jobs import new_job
 from app.services.observations import content_hash, measured_runs, runs_of_fit, shown
 from app.services.pages import page
 from app.services.studies import find_study
-from mixers.fidelity import objective_values
+from mixers.agreement import objective_values
 from mixers.laws import LAWS
 from mixers.recommendation import largest_scale
 from mixers.types import Observations

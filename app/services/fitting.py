@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from uuid import UUID
 
@@ -11,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Database
+from app.fidelity_answers import law_fidelity
 from app.models import Fit, LawResult
-from app.schemas import LawFidelity, TargetFidelity
 from app.services.fits import fitted_runs
 from mixers.fidelity import LawReport, compare, fit_calibrated
 from mixers.types import Observations
@@ -45,7 +44,7 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
     for i, report in enumerate(comparison.reports):
         done = _SHARE_OF_COMPARING + (1 - _SHARE_OF_COMPARING) * i / len(comparison.reports)
         on_progress(done, f"fitting {report.law} to all runs")
-        results.append(_law_result(fit.id, i, report, runs, rng))
+        results.append(_law_result(fit.id, i, report, comparison.runs, rng))
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)
@@ -64,33 +63,9 @@ def _law_result(
         fit_id=fit_id,
         law=report.law,
         position=position,
-        fidelity=fidelity_of(report, runs.targets.names).model_dump(mode="json"),
+        fidelity=law_fidelity(report, runs.targets).model_dump(mode="json"),
         out_of_fold=None
         if out_of_fold is None
         else {"mean": out_of_fold.mean.tolist(), "std": out_of_fold.std.tolist()},
         fitted=fitted,
     )
-
-
-def fidelity_of(report: LawReport, targets: tuple[str, ...]) -> LawFidelity:
-    """A report as the API shows it: undefined figures are null, a target without any is left out."""
-    if report.skipped is not None:
-        return LawFidelity(law=report.law, skipped=report.skipped)
-    rows = zip(targets, report.spearman.tolist(), report.mae.tolist(), report.r2.tolist(), strict=True)
-    return LawFidelity(
-        law=report.law,
-        objective_spearman=_finite(report.objective_spearman),
-        objective_mae=_finite(report.objective_mae),
-        objective_r2=_finite(report.objective_r2),
-        coverage90=_finite(report.coverage90),
-        fit_seconds=_finite(report.fit_seconds),
-        targets=[
-            TargetFidelity(target=name, spearman=_finite(spearman), mae=mae, r2=_finite(r2))
-            for name, spearman, mae, r2 in rows
-            if math.isfinite(mae)
-        ],
-    )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -31,7 +31,7 @@ from app.services.observations import loss_matrix
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
 from app.services.studies import find_study
-from mixers.fidelity import objective_values
+from mixers.agreement import objective_values
 from mixers.verification import contrast, mean_and_stderr
 
 RECOMMENDED = "recommended"

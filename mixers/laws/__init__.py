@@ -1,6 +1,7 @@
 """The mixing laws. ``LAWS`` is the one registry: a new law is a new file and a line here.
 
-A law that does not know N or D is fitted within each scale by :class:`~mixers.laws.per_scale.PerScale`.
+A law that does not know N or D is fitted within each scale by :class:`~mixers.laws.per_scale.PerScale`. Laws that are
+made of the others come last.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from mixers.errors import InvalidInput
+from mixers.laws.auto import Auto
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.calibrated import CalibratedLaw
+from mixers.laws.combination import Combination, FittedCombination
 from mixers.laws.log_linear import FittedLogLinear, LogLinear
 from mixers.laws.mean import FittedMean, Mean
 from mixers.laws.per_scale import FittedPerScale, PerScale
 from mixers.laws.regmix_lightgbm import FittedLightGBM, RegMixLightGBM
 from mixers.laws.regmix_linear import FittedLinear, RegMixLinear
+from mixers.laws.stack import Stack
 
 _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (Mean(), FittedMean),
@@ -28,9 +32,11 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
 LAWS: dict[str, MixingLaw] = {
     law.name: law if law.knows_params and law.knows_tokens else PerScale(law) for law, _ in _LAWS
 }
+_SINGLE = tuple(LAWS.values())
+LAWS |= {law.name: law for law in (Stack(_SINGLE), Auto(_SINGLE))}
 _FITTED: dict[str, type[FittedLaw]] = {fitted.law: fitted for _, fitted in _LAWS}
-_WRAPPERS: dict[str, type[FittedPerScale] | type[CalibratedLaw]] = {
-    wrapper.law: wrapper for wrapper in (FittedPerScale, CalibratedLaw)
+_WRAPPERS: dict[str, type[FittedPerScale] | type[CalibratedLaw] | type[FittedCombination]] = {
+    wrapper.law: wrapper for wrapper in (FittedPerScale, CalibratedLaw, FittedCombination)
 }
 
 
@@ -54,6 +60,7 @@ def fitted_from_dict(data: dict[str, Any]) -> FittedLaw:
 __all__ = [
     "LAWS",
     "CalibratedLaw",
+    "Combination",
     "FittedLaw",
     "Form",
     "MixingLaw",

@@ -1,0 +1,57 @@
+"""A law's out-of-fold report as the API and the command line show it: what is not defined is null."""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsFloat
+
+from app.schemas import LawFidelity, TargetFidelity
+from mixers.fidelity import Agreement, LawReport
+from mixers.types import Targets
+
+
+def law_fidelity(report: LawReport, targets: Targets) -> LawFidelity:
+    """One law; a target that has no figure at all is left out."""
+    if report.skipped is not None:
+        return LawFidelity(law=report.law, skipped=report.skipped)
+    reasons = report.shares.reasons if report.shares is not None else (None,) * len(targets)
+    objective = report.objective
+    return LawFidelity(
+        law=report.law,
+        objective_spearman=finite(objective.spearman),
+        objective_pearson=finite(objective.pearson),
+        objective_mae=finite(objective.mae),
+        objective_relative_error=finite(objective.relative_error),
+        objective_r2=finite(objective.r2),
+        objective_regret=finite(objective.regret),
+        objective_random_regret=finite(objective.random_regret),
+        coverage90=finite(report.coverage90),
+        transfer_spearman=finite(report.transfer),
+        fit_seconds=finite(report.fit_seconds),
+        note=report.shares.note or None if report.shares is not None else None,
+        targets=[
+            _target(name, agreement, reason)
+            for name, agreement, reason in zip(targets.names, report.targets, reasons, strict=True)
+            if math.isfinite(agreement.mae)
+        ],
+    )
+
+
+def finite(value: SupportsFloat) -> float | None:
+    """A JSON number, or null for one that is not defined."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _target(name: str, agreement: Agreement, reason: str | None) -> TargetFidelity:
+    return TargetFidelity(
+        target=name,
+        spearman=finite(agreement.spearman),
+        pearson=finite(agreement.pearson),
+        mae=agreement.mae,
+        relative_error=finite(agreement.relative_error),
+        r2=finite(agreement.r2),
+        regret=finite(agreement.regret),
+        random_regret=finite(agreement.random_regret),
+        predicted_by=reason,
+    )

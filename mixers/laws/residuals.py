@@ -1,0 +1,97 @@
+"""Out-of-fold errors of several laws as one table, ready to compare and to combine.
+
+With shares that sum to 1 the error of a combination is the combination of the errors, so its mean square is
+
+    w' Q w,      Q_ml = mean over runs of e_m e_l
+
+in units of the target's spread. Errors are taken about their mean in each group of equal (N, D), shrunk for small
+groups: what matters for a mixture is the order inside of a scale. Errors beyond a limit are cut: a diverged run must
+not choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import nnls
+
+from mixers.laws.parametric import spread
+from mixers.types import Observations
+
+# In typical errors of the best member.
+_LIMIT = 8.0
+
+
+@dataclass(frozen=True)
+class Errors:
+    """moments (f, t, m, m): sums of e_m e_l over the runs of each fold; count (f, t) of runs in them."""
+
+    moments: Float[np.ndarray, "f t m m"]
+    count: Int[np.ndarray, "f t"]
+
+    def mean_square(self) -> Float[np.ndarray, "t m m"]:
+        """Q of every target over all folds."""
+        total = np.maximum(self.count.sum(axis=0), 1)
+        return np.asarray(self.moments.sum(axis=0) / total[:, None, None])
+
+    def without(self, fold: int) -> Errors:
+        """The same without one fold."""
+        keep = np.arange(len(self.count)) != fold
+        return Errors(self.moments[keep], self.count[keep])
+
+
+def errors_of(runs: Observations, means: list[np.ndarray], fold: Int[np.ndarray, " n"]) -> Errors:
+    """From out-of-fold means (n, t), one a member. A run counts for a target where all members predicted it."""
+    guess = np.stack(means, axis=-1)
+    error = (runs.losses[:, :, None] - guess) / spread(runs.losses)[:, None]
+    error[np.isnan(error).any(axis=2)] = np.nan
+    error = _about_scale(error, runs.scale_groups)
+    limit = _LIMIT * np.nanmin(1.4826 * _median_size(error), axis=1, keepdims=True)
+    error = np.clip(error, -limit, limit)
+    folds = np.unique(fold)
+    t, m = error.shape[1:]
+    moments, count = np.zeros((len(folds), t, m, m)), np.zeros((len(folds), t), dtype=np.int64)
+    for i, f in enumerate(folds):
+        here = error[fold == f]
+        measured = ~np.isnan(here[:, :, 0])
+        filled = np.nan_to_num(here)
+        moments[i] = np.einsum("ntm,ntl->tml", filled, filled)
+        count[i] = measured.sum(axis=0)
+    return Errors(moments, count)
+
+
+def best_shares(q: Float[np.ndarray, "t m m"]) -> Float[np.ndarray, "t m"]:
+    """argmin w' Q w over the simplex, for each target.
+
+    Up to its scale the solution is that of min |L' w|^2 + (1 - sum w)^2 over w >= 0, with Q = L L'.
+    """
+    t, m = q.shape[:2]
+    shares = np.empty((t, m))
+    for i in range(t):
+        unit = max(float(np.trace(q[i])) / m, 1e-300)
+        value, vector = np.linalg.eigh(q[i] / unit + 1e-9 * np.eye(m))
+        root = (vector * np.sqrt(np.maximum(value, 0.0))).T
+        system = np.concatenate([root, np.ones((1, m))])
+        found, _ = nnls(system, np.concatenate([np.zeros(m), [1.0]]))
+        shares[i] = found / found.sum()
+    return shares
+
+
+def _about_scale(error: np.ndarray, group: np.ndarray) -> np.ndarray:
+    centred = error.copy()
+    for g in np.unique(group):
+        rows = group == g
+        measured = ~np.isnan(error[rows]).all(axis=2)
+        size = measured.sum(axis=0)[:, None]
+        total = np.nansum(error[rows], axis=0)
+        centred[rows] -= total / (size + 1)  # a lone run keeps half of its error
+    return centred
+
+
+def _median_size(error: np.ndarray) -> np.ndarray:
+    size = np.abs(error)
+    lost = np.isnan(size).all(axis=0)
+    size = np.where(lost, 1.0, size)
+    return np.asarray(np.nanmedian(size, axis=0))
