@@ -1,0 +1,113 @@
+"""What the laws that know both N and D share: relative scales, power-law terms, and how unsure these are.
+
+N and D enter relative to a reference, the geometric means of the runs, so that amplitudes are in loss units and hardly
+correlated with exponents. An axis that does not vary in the runs, or that some run does not tell, is left out: its
+share is part of the law's constant, and a prediction at another value of it stays where it is instead of following an
+exponent that nothing has measured. Where N or D is not known at prediction, the reference stands for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mixers.laws.base import numbers
+from mixers.laws.noise import Noise
+from mixers.types import Observations, Scale
+
+# Below this spread of log N or log D an exponent in it means nothing.
+_LEAST_SPREAD = 1e-6
+# exp() beyond this is no loss any more; the clip keeps absurd scales finite.
+_MAX_EXPONENT = 50.0
+
+
+@dataclass(frozen=True)
+class ScaleAxes:
+    """Reference N (parameters) and D (tokens), shape (2,), and whether the runs vary in each."""
+
+    reference: Float[np.ndarray, " 2"]
+    varies: Bool[np.ndarray, " 2"]
+
+    @classmethod
+    def of(cls, runs: Observations) -> ScaleAxes:
+        """From the scales of the runs; the reference of an axis that some run does not tell is 1."""
+        logs = np.log(np.stack([runs.model_params, runs.train_tokens]))
+        told = np.isfinite(logs).all(axis=1)
+        logs = np.where(told[:, None], logs, 0.0)
+        return cls(np.exp(logs.mean(axis=1)), told & (np.ptp(logs, axis=1) > _LEAST_SPREAD))
+
+    def log_ratios(self, scale: Scale, shape: tuple[int, ...]) -> Float[np.ndarray, "*batch 2"]:
+        """log(N / N_ref), log(D / D_ref) of ``shape`` + (2,); 0 where not known and on an axis that does not vary."""
+        logs = np.log(np.stack(scale.broadcast(shape), axis=-1) / self.reference)
+        return np.where(self.varies & ~np.isnan(logs), logs, 0.0)
+
+    def vary_where(self, log_ratio: Float[np.ndarray, "n 2"], measured: Bool[np.ndarray, "t n"]) -> np.ndarray:
+        """Whether each axis varies among the runs where each target was measured, shape (t, 2)."""
+        rows = measured[:, :, None]
+        high = np.where(rows, log_ratio, -np.inf).max(axis=1)
+        return high - np.where(rows, log_ratio, np.inf).min(axis=1) > _LEAST_SPREAD
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"reference": numbers(self.reference), "varies": self.varies.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ScaleAxes:
+        return cls(np.array(data["reference"]), np.array(data["varies"], dtype=bool))
+
+
+def falling_power(exponent: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
+    """ratio^-exponent (broadcast)."""
+    return np.exp(np.clip(-exponent * log_ratio, -_MAX_EXPONENT, _MAX_EXPONENT))
+
+
+@dataclass(frozen=True)
+class PowerTerms:
+    """A (N / N_ref)^-alpha + B (D / D_ref)^-beta of each target, and how well the runs hold the four numbers.
+
+    Args:
+        amplitude: A, B in loss units, 0 for an axis that is left out; shape (t, 2). exponent: alpha, beta.
+        covariance: of (A, alpha, B, beta), shape (t, 4, 4); 0 for what is left out.
+    """
+
+    amplitude: Float[np.ndarray, "t 2"]
+    exponent: Float[np.ndarray, "t 2"]
+    covariance: Float[np.ndarray, "t 4 4"]
+
+    def values(self, log_ratio: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch t 2"]:
+        """The two terms of each target."""
+        return self.amplitude * falling_power(self.exponent, log_ratio[..., None, :])
+
+    def variance(
+        self, log_ratio: Float[np.ndarray, "*batch 2"], factor: np.ndarray | float = 1.0
+    ) -> Float[np.ndarray, "*batch t"]:
+        """Variance of the change of the terms from the reference scale to this one (delta method).
+
+        With the covariance C of theta = (A, alpha, B, beta) it is j' C j, j the derivative of that change by theta: 0
+        at the reference, where the error of the level is the mixture's (see noise.py), and growing with the distance.
+
+        Args:
+            factor: by which the amplitudes are multiplied, shape (*batch, t, 2) or broadcast against it.
+        """
+        ratio = log_ratio[..., None, :]
+        power = falling_power(self.exponent, ratio)
+        slopes = np.stack([power - 1, -self.amplitude * ratio * power], axis=-1) * np.asarray(factor)[..., None]
+        slopes = slopes.reshape(*slopes.shape[:-2], 4)
+        return np.maximum(np.einsum("...ti,tij,...tj->...t", slopes, self.covariance, slopes), 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("amplitude", "exponent", "covariance")
+        return {name: numbers(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PowerTerms:
+        return cls(np.array(data["amplitude"]), np.array(data["exponent"]), np.array(data["covariance"]))
+
+
+def predictive_std(
+    noise: Noise, p: Float[np.ndarray, "*batch k"], scale_variance: Float[np.ndarray, "*batch t"]
+) -> Float[np.ndarray, "*batch t"]:
+    """Standard deviation of a new measurement: that of the mixture, and that of the way from the reference scale."""
+    return np.sqrt(noise.std(p) ** 2 + scale_variance)

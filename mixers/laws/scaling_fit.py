@@ -1,0 +1,236 @@
+"""Fitting the additive and the joint scaling law: all targets and starts in one batch, robustly.
+
+Parameters of one target, in spread units (see parametric.py):
+
+    theta = e, log C_1 .. log C_k, gamma_1 .. gamma_k, A, alpha, B, beta            (additive)
+            and u_1 .. u_k, v_1 .. v_k, gamma_A, gamma_B                            (joint)
+
+e runs from 0 to 1 between the lowest and the highest constant that the target may have. First the ridge strength of
+each target is chosen by leave-one-out error. The residuals then tell the noise, which is far smaller than the spread
+where N and D vary; a last pass takes the Huber threshold from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mixers.fitting import Fit, LeastSquares, solve
+from mixers.laws.levels import Levels
+from mixers.laws.noise import residual_std
+from mixers.laws.parametric import HUBER_DELTA, OUTLIER, Problem, fit_penalised, in_spread_units
+from mixers.laws.scale_terms import PowerTerms, ScaleAxes, falling_power
+from mixers.laws.shares import share_floor, share_power
+from mixers.types import Observations
+
+# Starting values of the share of the lowest loss that nothing removes, and of gamma.
+_STARTS = ((0.3, 0.5), (0.8, 1.0))
+# gamma <= 1 keeps the law convex. The ridge draws it to 1, where equal domains make a constant law.
+_MIN_GAMMA, _MAX_GAMMA = 0.02, 1.0
+_MIN_ALPHA, _MID_ALPHA, _MAX_ALPHA = 0.02, 0.4, 2.0
+# Bound of log C in spread units: beyond it a domain does nothing, or all.
+_MAX_LOG_C = 50.0
+# Residuals beyond 1.345 standard deviations count linearly in the last pass: 95 % efficient for normal errors.
+_HUBER_SIGMAS = 1.345
+# Holds what the runs do not, without bending what they do.
+_WEAK = 1e-8
+_ALPHA_PRECISION = 1e-3
+_POWER_PRECISION = 1e-2
+# Bound of the log worth of a domain for an amplitude of the joint law, and of the power of their sum.
+_MAX_LOG_WORTH = 10.0
+_MIN_POWER, _MAX_POWER = 1.0, 4.0
+
+
+@dataclass(frozen=True)
+class ScalingData:
+    """Runs in the form in which a scaling law is fitted to them.
+
+    Args:
+        floor: of the shares. log_ratio: log N / N_ref and log D / D_ref of the runs.
+        y, weight, spread: see parametric.in_spread_units. levels: of y.
+        used: whether each target was measured at several N, at several D.
+    """
+
+    p: Float[np.ndarray, "n k"]
+    floor: Float[np.ndarray, " k"]
+    axes: ScaleAxes
+    log_ratio: Float[np.ndarray, "n 2"]
+    y: Float[np.ndarray, "t n"]
+    weight: Float[np.ndarray, "t n"]
+    spread: Float[np.ndarray, " t"]
+    levels: Levels
+    used: Bool[np.ndarray, "t 2"]
+
+    @classmethod
+    def of(cls, runs: Observations) -> ScalingData:
+        y, weight, spread = in_spread_units(runs.losses)
+        axes = ScaleAxes.of(runs)
+        log_ratio = axes.log_ratios(runs.scale, (len(runs),))
+        used = axes.vary_where(log_ratio, weight > 0)
+        return cls(runs.p, share_floor(runs.p), axes, log_ratio, y, weight, spread, Levels.of(y, weight), used)
+
+    @property
+    def columns(self) -> slice:
+        """Where A, alpha, B, beta stand in theta."""
+        first = 1 + 2 * self.p.shape[1]
+        return slice(first, first + 4)
+
+    @property
+    def span(self) -> Float[np.ndarray, " t"]:
+        """The highest constant less the lowest."""
+        return np.maximum(self.levels.high - self.levels.floor, 1e-9)
+
+    def constant(self, theta: Float[np.ndarray, "t m"]) -> Float[np.ndarray, " t"]:
+        """E in loss units."""
+        return (self.levels.floor + self.span * theta[:, 0]) * self.spread
+
+    def worth(self, theta: Float[np.ndarray, "t m"]) -> tuple[np.ndarray, np.ndarray]:
+        """log C in inverse loss units, and gamma; shape (t, k) each."""
+        k = self.p.shape[1]
+        return theta[:, 1 : 1 + k] - np.log(self.spread)[:, None], theta[:, 1 + k : 1 + 2 * k]
+
+    def power_terms(self, fit: Fit, precision: Float[np.ndarray, "t m"]) -> PowerTerms:
+        """A, alpha, B, beta in loss units, with their covariance when all other parameters are unknown too."""
+        four = fit.theta[:, self.columns]
+        size = self.spread[:, None] * self.used
+        inverse = np.linalg.pinv(fit.curvature + precision[:, :, None] * np.eye(precision.shape[1]), hermitian=True)
+        block = inverse[:, self.columns, self.columns]
+        unit = np.stack([size[:, 0], self.used[:, 0], size[:, 1], self.used[:, 1]], axis=1)
+        noise = self._residual_std(fit)[:, None, None]
+        covariance = block * unit[:, :, None] * unit[:, None, :] * noise**2
+        return PowerTerms(four[:, ::2] * size, four[:, 1::2], covariance)
+
+    def residual_std(self, fit: Fit) -> Float[np.ndarray, " t"]:
+        """In loss units, outliers cut."""
+        return self._residual_std(fit) * self.spread
+
+    def _residual_std(self, fit: Fit) -> Float[np.ndarray, " t"]:
+        residual = np.where(self.weight > 0, fit.values - self.y, np.nan).T
+        return residual_std(np.clip(residual, -OUTLIER, OUTLIER), fit.freedom)
+
+
+@dataclass(frozen=True)
+class ScalingFit:
+    """The solution, and the precision (t, P) of the penalty that it was found with."""
+
+    fit: Fit
+    precision: Float[np.ndarray, "t m"]
+
+
+def fit_additive(data: ScalingData) -> ScalingFit:
+    """The additive law of every target."""
+    return _in_two_passes(additive_problem(data))
+
+
+def fit_joint(data: ScalingData) -> ScalingFit:
+    """The joint law of every target, from the additive one."""
+    return _in_two_passes(joint_problem(data, fit_additive(data).fit.theta))
+
+
+def _in_two_passes(problem: Problem) -> ScalingFit:
+    """Strengths by PRESS; then once more from there, with a Huber threshold that fits the residuals."""
+    first = fit_penalised(problem)
+    everyone = np.arange(len(problem.y))
+    residual = np.where(problem.weight > 0, problem.model(first.theta, everyone)[0] - problem.y, np.nan)
+    deviation = 1.4826 * np.nanmedian(np.abs(residual), axis=1)
+    precision = first.strength[:, None] * problem.penalty
+    delta = np.clip(_HUBER_SIGMAS * deviation, 1e-6, HUBER_DELTA)
+    parts = (problem.y, problem.weight, first.theta, problem.lower, problem.upper, problem.centre, precision, delta)
+    return ScalingFit(solve(LeastSquares(problem.model, *parts)), precision)
+
+
+def additive_problem(data: ScalingData) -> Problem:
+    """The additive law in the form that parametric.fit_penalised takes."""
+    (n, k), t = data.p.shape, len(data.y)
+    levels = data.levels
+    starts = np.stack([_start(data, share, gamma) for share, gamma in _STARTS])
+
+    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        log_c, gamma, four = theta[:, 1 : 1 + k], theta[:, 1 + k : 1 + 2 * k], theta[:, data.columns]
+        power, _, by_alpha = share_power(data.p, data.floor, -gamma[:, None, :])
+        weight = np.exp(log_c)[:, None, :]
+        m = np.maximum((weight * power).sum(axis=2), 1e-9)
+        slope = -weight / (m**2)[:, :, None]
+        jacobian = np.empty((len(theta), n, 5 + 2 * k))
+        jacobian[:, :, 0] = data.span[index, None]
+        np.multiply(slope, power, out=jacobian[:, :, 1 : 1 + k])
+        np.multiply(slope, -by_alpha, out=jacobian[:, :, 1 + k : 1 + 2 * k])
+        value = levels.floor[index, None] + data.span[index, None] * theta[:, :1] + 1 / m
+        for axis in range(2):
+            amplitude, exponent = four[:, 2 * axis, None], four[:, 2 * axis + 1, None]
+            ratio = data.log_ratio[:, axis]
+            falling = falling_power(exponent, ratio) * data.used[index, axis, None]
+            value = value + amplitude * falling
+            jacobian[:, :, 1 + 2 * k + 2 * axis] = falling
+            jacobian[:, :, 2 + 2 * k + 2 * axis] = -amplitude * ratio * falling
+        return value, jacobian
+
+    lower = np.concatenate([[0.0], np.full(k, -_MAX_LOG_C), np.full(k, _MIN_GAMMA), [0.0, _MIN_ALPHA] * 2])
+    upper = np.concatenate([[1.0], np.full(k, _MAX_LOG_C), np.full(k, _MAX_GAMMA), [_MAX_LOG_C**2, _MAX_ALPHA] * 2])
+    # At unit strength: differences between domains that explain the whole spread when shared evenly over them.
+    centre = _start(data, float(np.mean([share for share, _ in _STARTS])), _MAX_GAMMA)
+    variation = max(float(data.p.var(axis=0).sum()), 1e-9)
+    level = np.exp(-centre[:, 1])
+    per_domain = np.repeat(variation * level[:, None] ** 2, 2 * k, axis=1)
+    weak = np.full((t, 1), _WEAK)
+    four = np.tile([_WEAK, _ALPHA_PRECISION] * 2, (t, 1))
+    penalty = np.concatenate([weak, per_domain, four], axis=1)
+    return Problem(model, data.y, data.weight, starts, lower, upper, centre, penalty)
+
+
+def _start(data: ScalingData, share: float, gamma: float) -> np.ndarray:
+    """Equal domains, and terms in N and D of half the range of the losses each, where they are used."""
+    levels, k = data.levels, data.p.shape[1]
+    constant = levels.floor + share * (levels.low - levels.floor)
+    rest = np.maximum(levels.middle - constant, 1e-6)
+    # Together the terms take at most half of what lies above the constant.
+    amplitude = np.where(data.used, rest[:, None] / 4, 0.0)
+    level = rest - amplitude.sum(axis=1)
+    shares, _, _ = share_power(data.p, data.floor, np.full(k, -gamma))
+    log_c = -np.log(level * shares.sum(axis=1).mean())
+    four = np.stack([amplitude[:, 0], np.full(len(rest), _MID_ALPHA)] * 2, axis=1)
+    four[:, 2] = amplitude[:, 1]
+    e = (constant - levels.floor) / data.span
+    return np.concatenate([e[:, None], np.repeat(log_c[:, None], k, axis=1), np.full((len(rest), k), gamma), four], 1)
+
+
+def joint_problem(data: ScalingData, additive: Float[np.ndarray, "t m"]) -> Problem:
+    """The joint law, started where its amplitudes do not depend on the mixture: u = v = 0, exponents 1.
+
+    A is the amplitude at the mean mixture of the runs, so that (A, u + constant) are not two names of one law.
+    """
+    plain = additive_problem(data)
+    t, first = additive.shape
+    k = data.p.shape[1]
+    middle = data.p.mean(axis=0)
+
+    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, before = plain.model(theta[:, :first], index)
+        jacobian = np.zeros((*before.shape[:2], theta.shape[1]))
+        jacobian[:, :, :first] = before
+        for axis in range(2):
+            at, here = first - 4 + 2 * axis, slice(first + axis * k, first + (axis + 1) * k)
+            worth, power = np.exp(theta[:, here]), theta[:, first + 2 * k + axis, None]
+            total, centre = worth @ data.p.T, (worth @ middle)[:, None]
+            plain_term = theta[:, at, None] * before[:, :, at]
+            factor = (total / centre) ** power
+            term = plain_term * factor
+            value = value + term - plain_term
+            jacobian[:, :, at : at + 2] *= factor[:, :, None]
+            lean = data.p / total[:, :, None] - (middle / centre)[:, None, :]
+            np.multiply((term * power)[:, :, None] * worth[:, None, :], lean, out=jacobian[:, :, here])
+            jacobian[:, :, first + 2 * k + axis] = term * np.log(total / centre)
+        return value, jacobian
+
+    more = np.concatenate([np.zeros(2 * k), np.ones(2)])
+    start = np.concatenate([additive, np.tile(more, (t, 1))], axis=1)
+    lower = np.concatenate([plain.lower, np.full(2 * k, -_MAX_LOG_WORTH), np.full(2, _MIN_POWER)])
+    upper = np.concatenate([plain.upper, np.full(2 * k, _MAX_LOG_WORTH), np.full(2, _MAX_POWER)])
+    variation = max(float(data.p.var(axis=0).sum()), 1e-9)
+    amplitude = additive[:, data.columns][:, ::2]
+    per_domain = np.repeat(variation * np.maximum(amplitude, 1e-3) ** 2, k, axis=1)
+    penalty = np.concatenate([plain.penalty, per_domain, np.full((t, 2), _POWER_PRECISION)], axis=1)
+    centre = np.concatenate([plain.centre, np.tile(more, (t, 1))], axis=1)
+    return Problem(model, data.y, data.weight, start[None], lower, upper, centre, penalty)
