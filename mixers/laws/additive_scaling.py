@@ -146,7 +146,7 @@ class AdditiveScaling(MixingLaw):
             runs.targets.names,
             data.constant(fit.theta),
             mixture_term(data, fit.theta),
-            data.power_terms(fit, found.precision),
+            data.power_terms(found),
             data.axes,
             Noise.of(runs.p, data.residual_std(fit)),
         )

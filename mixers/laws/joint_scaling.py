@@ -112,7 +112,7 @@ class JointScaling(MixingLaw):
             runs.targets.names,
             data.constant(fit.theta),
             mixture_term(data, fit.theta),
-            data.power_terms(fit, found.precision),
+            data.power_terms(found),
             worth / (worth @ runs.p.mean(axis=0))[:, :, None],
             fit.theta[:, last + 2 * k :].copy(),
             data.axes,

@@ -8,7 +8,7 @@ exponent that nothing has measured. Where N or D is not known at prediction, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class ScaleAxes:
         """From the scales of the runs; the reference of an axis that some run does not tell is 1."""
         logs = np.log(np.stack([runs.model_params, runs.train_tokens]))
         told = np.isfinite(logs).all(axis=1)
-        logs = np.where(told[:, None], logs, 0.0)
+        logs = np.where(np.reshape(told, (2, 1)), logs, 0.0)
         return cls(np.exp(logs.mean(axis=1)), told & (np.ptp(logs, axis=1) > _LEAST_SPREAD))
 
     def log_ratios(self, scale: Scale, shape: tuple[int, ...]) -> Float[np.ndarray, "*batch 2"]:
@@ -70,44 +70,56 @@ class PowerTerms:
     Args:
         amplitude: A, B in loss units, 0 for an axis that is left out; shape (t, 2). exponent: alpha, beta.
         covariance: of (A, alpha, B, beta), shape (t, 4, 4); 0 for what is left out.
+        middle: the mean over the runs of the terms' derivatives by these four, shape (t, 4).
     """
 
     amplitude: Float[np.ndarray, "t 2"]
     exponent: Float[np.ndarray, "t 2"]
     covariance: Float[np.ndarray, "t 4 4"]
+    middle: Float[np.ndarray, "t 4"]
 
     def values(self, log_ratio: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch t 2"]:
         """The two terms of each target."""
         return self.amplitude * falling_power(self.exponent, log_ratio[..., None, :])
 
+    def slopes(self, log_ratio: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch t 4"]:
+        """Derivatives of the terms by A, alpha, B, beta."""
+        ratio = log_ratio[..., None, :]
+        power = falling_power(self.exponent, ratio)
+        slopes = np.stack([power, -self.amplitude * ratio * power], axis=-1)
+        return slopes.reshape(*slopes.shape[:-2], 4)
+
+    def centred(self, log_ratio: Float[np.ndarray, "n 2"], weight: Float[np.ndarray, "t n"]) -> PowerTerms:
+        """With the middle of these runs; rows count by their weight for each target."""
+        mean = np.einsum("tn,ntm->tm", weight, self.slopes(log_ratio)) / weight.sum(axis=1, keepdims=True)
+        return replace(self, middle=mean)
+
     def variance(
         self, log_ratio: Float[np.ndarray, "*batch 2"], factor: np.ndarray | float = 1.0
     ) -> Float[np.ndarray, "*batch t"]:
-        """Variance of the change of the terms from the reference scale to this one (delta method).
+        """Variance that the four numbers add to a prediction at this scale (delta method).
 
-        With the covariance C of theta = (A, alpha, B, beta) it is j' C j, j the derivative of that change by theta: 0
-        at the reference, where the error of the level is the mixture's (see noise.py), and growing with the distance.
+        With their covariance C it is j' C j, where j are their slopes less the mean over the runs: in the middle of the
+        runs the error of the level is that of the mixture (see noise.py), and from there on it grows.
 
         Args:
             factor: by which the amplitudes are multiplied, shape (*batch, t, 2) or broadcast against it.
         """
-        ratio = log_ratio[..., None, :]
-        power = falling_power(self.exponent, ratio)
-        slopes = np.stack([power - 1, -self.amplitude * ratio * power], axis=-1) * np.asarray(factor)[..., None]
-        slopes = slopes.reshape(*slopes.shape[:-2], 4)
-        return np.maximum(np.einsum("...ti,tij,...tj->...t", slopes, self.covariance, slopes), 0.0)
+        away = (self.slopes(log_ratio) - self.middle).reshape(*log_ratio.shape[:-1], -1, 2, 2)
+        away = (away * np.asarray(factor)[..., None]).reshape(*away.shape[:-2], 4)
+        return np.maximum(((away[..., None, :] @ self.covariance)[..., 0, :] * away).sum(axis=-1), 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        names = ("amplitude", "exponent", "covariance")
+        names = ("amplitude", "exponent", "covariance", "middle")
         return {name: numbers(getattr(self, name)) for name in names}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PowerTerms:
-        return cls(np.array(data["amplitude"]), np.array(data["exponent"]), np.array(data["covariance"]))
+        return cls(*(np.array(data[name]) for name in ("amplitude", "exponent", "covariance", "middle")))
 
 
 def predictive_std(
     noise: Noise, p: Float[np.ndarray, "*batch k"], scale_variance: Float[np.ndarray, "*batch t"]
 ) -> Float[np.ndarray, "*batch t"]:
-    """Standard deviation of a new measurement: that of the mixture, and that of the way from the reference scale."""
+    """Standard deviation of a new measurement: that of the mixture, and that of the terms in N and D."""
     return np.sqrt(noise.std(p) ** 2 + scale_variance)

@@ -37,6 +37,8 @@ _HUBER_SIGMAS = 1.345
 # Holds what the runs do not, without bending what they do.
 _WEAK = 1e-8
 _ALPHA_PRECISION = 1e-3
+# What is known of the exponents of N and D without any run.
+_ALPHA_STD = 0.3
 _POWER_PRECISION = 1e-2
 # Bound of the log worth of a domain for an amplitude of the joint law, and of the power of their sum.
 _MAX_LOG_WORTH = 10.0
@@ -91,16 +93,21 @@ class ScalingData:
         k = self.p.shape[1]
         return theta[:, 1 : 1 + k] - np.log(self.spread)[:, None], theta[:, 1 + k : 1 + 2 * k]
 
-    def power_terms(self, fit: Fit, precision: Float[np.ndarray, "t m"]) -> PowerTerms:
+    def power_terms(self, found: ScalingFit) -> PowerTerms:
         """A, alpha, B, beta in loss units, with their covariance when all other parameters are unknown too."""
-        four = fit.theta[:, self.columns]
+        four = found.fit.theta[:, self.columns]
+        variance = self._residual_std(found.fit)[:, None] ** 2
+        # What the fit needed as a penalty may be far weaker than what is known of an exponent beforehand.
+        precision = found.precision.copy()
+        precision[:, self.columns][:, 1::2] = np.maximum(precision[:, self.columns][:, 1::2], variance / _ALPHA_STD**2)
+        inverse = np.linalg.pinv(
+            found.fit.curvature + precision[:, :, None] * np.eye(len(precision[0])), hermitian=True
+        )
         size = self.spread[:, None] * self.used
-        inverse = np.linalg.pinv(fit.curvature + precision[:, :, None] * np.eye(precision.shape[1]), hermitian=True)
-        block = inverse[:, self.columns, self.columns]
-        unit = np.stack([size[:, 0], self.used[:, 0], size[:, 1], self.used[:, 1]], axis=1)
-        noise = self._residual_std(fit)[:, None, None]
-        covariance = block * unit[:, :, None] * unit[:, None, :] * noise**2
-        return PowerTerms(four[:, ::2] * size, four[:, 1::2], covariance)
+        unit = np.stack([size, self.used], axis=2).reshape(-1, 4)
+        covariance = inverse[:, self.columns, self.columns] * unit[:, :, None] * unit[:, None, :] * variance[:, :, None]
+        terms = PowerTerms(four[:, ::2] * size, four[:, 1::2].copy(), covariance, np.zeros(four.shape))
+        return terms.centred(self.log_ratio, self.weight)
 
     def residual_std(self, fit: Fit) -> Float[np.ndarray, " t"]:
         """In loss units, outliers cut."""
