@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from mixers.errors import InvalidInput
+from mixers.laws.additive_scaling import AdditiveScaling, FittedAdditiveScaling
 from mixers.laws.auto import Auto
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.combination import Combination, FittedCombination
+from mixers.laws.joint_scaling import FittedJointScaling, JointScaling
 from mixers.laws.log_linear import FittedLogLinear, LogLinear
 from mixers.laws.mean import FittedMean, Mean
 from mixers.laws.per_scale import FittedPerScale, PerScale
@@ -27,6 +29,8 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (RegMixLightGBM(), FittedLightGBM),
     (LogLinear(), FittedLogLinear),
     (BiMix(), FittedBiMix),
+    (AdditiveScaling(), FittedAdditiveScaling),
+    (JointScaling(), FittedJointScaling),
 )
 
 LAWS: dict[str, MixingLaw] = {
