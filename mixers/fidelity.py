@@ -139,9 +139,8 @@ def compare(
     cross = CrossFit(clean, fold, int(rng.integers(2**62)), run_tasks)
     affordable = within_budget(cross, _members_of(asked), any(_is_combined(law) for law in asked), seconds)
     reports = _judge_all(cross, asked, affordable.left_out, on_progress)
-    singles = [r for r in reports if r.out_of_fold is not None and r.shares is None and r.law != "mean"]
-    suspects = unexplained(clean, [r.out_of_fold.mean for r in singles if r.out_of_fold is not None])
     choice, reason = _choose(reports)
+    suspects = unexplained(clean, _good_guesses(reports))
     return Comparison(reports, choice, reason, clean, diverged, suspects, noise_floor(clean))
 
 
@@ -303,6 +302,13 @@ def _coverage(z: Float[np.ndarray, "n t"], fold: np.ndarray) -> float:
         inside += int((np.abs(here) <= Z90 * conformal_factor(z[fold != f]))[measured].sum())
         count += int(measured.sum())
     return inside / count if count else float("nan")
+
+
+def _good_guesses(reports: tuple[LawReport, ...]) -> list[np.ndarray]:
+    """Out-of-fold means of the laws that err at most twice as much as the best."""
+    judged = [r for r in reports if r.out_of_fold is not None and np.isfinite(r.objective.mae)]
+    least = min((r.objective.mae for r in judged), default=np.nan)
+    return [r.out_of_fold.mean for r in judged if r.out_of_fold is not None and r.objective.mae <= 2 * least]
 
 
 def _choose(reports: tuple[LawReport, ...]) -> tuple[str, str]:

@@ -28,6 +28,7 @@ class Affordable:
 def within_budget(cross: CrossFit, laws: Sequence[MixingLaw], combined: bool, seconds: float | None) -> Affordable:
     """Leave out the dearest of ``laws`` until the rest is expected to take ``seconds``; nothing for None.
 
+    The cheapest law whose price is known is kept in any case: a comparison without a law says nothing.
     Fits that a pool makes side by side count as one after the other: the budget is kept with room to spare.
     """
     if seconds is None:
@@ -36,13 +37,14 @@ def within_budget(cross: CrossFit, laws: Sequence[MixingLaw], combined: bool, se
     fits = cross.folds * (2 if combined else 1) + (cross.folds + 1 if combined and cross.largest.any() else 0) + 1
     prices: dict[str, float] = {}
     for law in laws:
-        if time.perf_counter() - started > seconds / 2:
+        if prices and time.perf_counter() - started > seconds / 2:
             prices[law.name] = np.inf
             continue
         prices[law.name] = _price(cross, law) * fits
-    left, left_out = seconds - (time.perf_counter() - started), {}
+    left, left_out, taken = seconds - (time.perf_counter() - started), {}, False
     for name, price in sorted(prices.items(), key=lambda item: item[1]):
-        if price <= left:
+        if price <= left or (np.isfinite(price) and not taken):
+            taken = True
             left -= price
         else:
             left_out[name] = _sentence(price, max(left, 0.0), seconds)

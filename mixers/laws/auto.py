@@ -1,8 +1,8 @@
 """The law to use when nobody says which: chosen for each target by errors on runs that no candidate had seen.
 
 Candidates are every law that can be fitted, and their stack, whose error is taken by a second cross-validation. The
-score is the root mean square error out of fold inside of each scale, relative to the target's best; half of it averaged
-over all targets, because with few runs a target's own score is too noisy to choose by. On top of that:
+score is the root mean square error out of fold inside of each scale, relative to the target's best; part of it averaged
+over all targets as in stack.py, because with few runs a target's own score is too noisy to choose by. On top of that:
 
 * Where there are several scales, every law is also fitted without the largest one and ranks its runs. Laws that rank
   them much worse than the best are no candidates: fit and transfer order the laws differently.
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mixers.folds import mixture_labels
 from mixers.laws.base import MixingLaw
 from mixers.laws.combination import Combination, Evidence, Shares
 from mixers.laws.residuals import Errors, errors_of
-from mixers.laws.stack import factors, share_sentence, stacked
+from mixers.laws.stack import POOLED_RUNS, factors, share_sentence, stacked
 
 # Mixtures below which a choice among many laws is a choice of noise.
 _FEW_MIXTURES = 16
@@ -53,7 +53,7 @@ class Auto(Combination):
         stack_share = stacked(errors)
         if not field.few:
             rivals = np.concatenate([rivals, _stack_error(errors)[:, None] * _stack_price(stack_share, handicap)], 1)
-        choice = _choose(rivals, own_half=not field.few)
+        choice = _choose(rivals, np.zeros(len(rivals)) if field.few else errors.count.sum(axis=0))
         columns, reasons = [], []
         for i, c in enumerate(choice):
             column = stack_share[:, i] if c == len(names) else np.eye(len(names))[c]
@@ -108,11 +108,12 @@ def _stack_price(share: np.ndarray, handicap: np.ndarray) -> np.ndarray:
     return np.where((share * (handicap > 1)[:, None]).sum(axis=0) > 0, _STEPS_PRICE, 1.0)[:, None]
 
 
-def _choose(rivals: Float[np.ndarray, "t c"], own_half: bool) -> np.ndarray:
+def _choose(rivals: Float[np.ndarray, "t c"], own_runs: Float[np.ndarray, " t"] | Int[np.ndarray, " t"]) -> np.ndarray:
     relative = rivals / np.maximum(rivals.min(axis=1, keepdims=True), 1e-12)
-    shared = relative.mean(axis=0, keepdims=True)
-    score = (relative + shared) / 2 if own_half else np.broadcast_to(shared, relative.shape)
-    return np.argmin(score, axis=1)
+    # Twice the best error or ten times: a law that fails one target is not judged by how badly.
+    shared = np.minimum(relative, 2.0).mean(axis=0)
+    own = own_runs[:, None] / (own_runs[:, None] + POOLED_RUNS)
+    return np.argmin(own * relative + (1 - own) * shared, axis=1)
 
 
 def _reason(names: tuple[str, ...], rivals: np.ndarray, choice: int, share: np.ndarray) -> str:
@@ -121,6 +122,6 @@ def _reason(names: tuple[str, ...], rivals: np.ndarray, choice: int, share: np.n
     others = [c for c in np.argsort(rivals, kind="stable") if c != choice]
     if not others:
         return f"{what}: the only candidate"
-    step = rivals[others[0]] / max(rivals[choice], 1e-12) - 1
-    against = f"{abs(100 * step):.0f} % {'more' if step >= 0 else 'less'}"
+    step = 100 * (rivals[others[0]] / max(rivals[choice], 1e-12) - 1)
+    against = "about the same" if abs(step) < 1 else f"{abs(step):.0f} % {'more' if step > 0 else 'less'}"
     return f"{what}: the error of {labels[others[0]]} is {against}"

@@ -4,9 +4,9 @@ With shares that sum to 1 the error of a combination is the combination of the e
 
     w' Q w,      Q_ml = mean over runs of e_m e_l
 
-in units of the target's spread. Errors are taken about their mean in each group of equal (N, D), shrunk for small
-groups: what matters for a mixture is the order inside of a scale. Errors beyond a limit are cut: a diverged run must
-not choose.
+in units of the target's spread. Errors are taken about their median in each group of equal (N, D), shrunk for small
+groups: what matters for a mixture is the order inside of a scale. Errors beyond a limit are cut, and a run that all
+members miss by more than that does not count: a diverged run must not choose.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def errors_of(runs: Observations, means: list[np.ndarray], fold: Int[np.ndarray,
     error[np.isnan(error).any(axis=2)] = np.nan
     error = _about_scale(error, runs.scale_groups)
     limit = _LIMIT * np.nanmin(1.4826 * _median_size(error), axis=1, keepdims=True)
+    error[(np.abs(error) > limit).all(axis=2) & (limit > 0)[None, :, 0]] = np.nan
     error = np.clip(error, -limit, limit)
     folds = np.unique(fold)
     t, m = error.shape[1:]
@@ -85,8 +86,8 @@ def _about_scale(error: np.ndarray, group: np.ndarray) -> np.ndarray:
         rows = group == g
         measured = ~np.isnan(error[rows]).all(axis=2)
         size = measured.sum(axis=0)[:, None]
-        total = np.nansum(error[rows], axis=0)
-        centred[rows] -= total / (size + 1)  # a lone run keeps half of its error
+        middle = np.nanmedian(np.where(measured.any(axis=0)[:, None], error[rows], 0.0), axis=0)
+        centred[rows] -= middle * size / (size + 1)  # a lone run keeps half of its error
     return centred
 
 

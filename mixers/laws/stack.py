@@ -1,7 +1,11 @@
 """Stacking: the non-negative combination of all laws with the least error out of fold (Breiman 1996; Wolpert 1992).
 
-For each target the shares minimise w' (Q_i + mean_i Q_i) / 2 w over the simplex, with Q of residuals.py: half of the
-evidence is the target's own, half that of all targets, because with few runs a target's own errors are too noisy.
+For each target the shares minimise over the simplex
+
+    w' ( n_i Q_i + n0 mean_i Q_i ) w,     n0 = 30,   every Q_i scaled to the same trace
+
+with Q of residuals.py and n_i the runs behind it: with few runs a target's own errors are too noisy to go by, and the
+evidence of all targets counts for as much as thirty runs.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from mixers.laws.calibrated import conformal_factor
 from mixers.laws.combination import Combination, Evidence, Shares
 from mixers.laws.residuals import Errors, best_shares, errors_of
 
+# The evidence of all targets together counts for as many runs.
+POOLED_RUNS = 30
 # Smaller shares only cost time.
 _LEAST_SHARE = 0.02
 
@@ -42,9 +48,9 @@ class Stack(Combination):
 def stacked(errors: Errors) -> Float[np.ndarray, "m t"]:
     """The shares of every member in every target."""
     q = errors.mean_square()
-    # Targets are made comparable by the error of their own best member.
-    relative = q / np.maximum(np.einsum("tmm->tm", q).min(axis=1), 1e-12)[:, None, None]
-    found = best_shares((relative + relative.mean(axis=0)) / 2)
+    comparable = q / np.maximum(np.einsum("tmm->tm", q).mean(axis=1), 1e-12)[:, None, None]
+    own = errors.count.sum(axis=0)[:, None, None]
+    found = best_shares((own * comparable + POOLED_RUNS * comparable.mean(axis=0)) / (own + POOLED_RUNS))
     found = np.where(found < _LEAST_SHARE, 0.0, found)
     return (found / found.sum(axis=1, keepdims=True)).T
 

@@ -68,3 +68,11 @@ def scaled_swarm(n: int = 60, k: int = 4, t: int = 3, noise: float = 0.002, seed
     level = 0.5 * (params / 1e6) ** -0.3 + 0.5 * (tokens / 1e9) ** -0.4
     noisy = losses + level[:, None] + rng.normal(0, noise, losses.shape)
     return observe(p, noisy, params=params, tokens=tokens)
+
+
+def repeated(runs: Observations, times: int) -> Observations:
+    """Every run ``times`` times in a row, under ids of its own; mixtures and losses are equal."""
+    row = np.repeat(np.arange(len(runs)), times)
+    return Observations(
+        runs.domains, runs.targets, runs.p[row], runs.losses[row], runs.model_params[row], runs.train_tokens[row]
+    )

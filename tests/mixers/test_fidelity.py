@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mixers.errors import InvalidInput
 from mixers.agreement import r2_within, spearman_within
+from mixers.errors import InvalidInput
 from mixers.fidelity import compare, fit_calibrated
 from mixers.folds import fold_by_mixture
 from mixers.laws import LAWS
