@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.fit_pool import fit_pool
 from app.formats.csv_table import name_list
 from app.formats.errors import FormatError
 from app.formats.queries import Queries
@@ -16,11 +17,15 @@ from mixers.errors import InvalidInput
 from mixers.fidelity import Comparison, LawReport, compare, fit_calibrated
 from mixers.laws import LAWS, find_law
 from mixers.laws.base import FittedLaw
+from mixers.learning_curve import CurvePoint, learning_curve
+from mixers.outliers import Outlier, without_diverged
 from mixers.recommendation import Problem, Recommendation, largest_scale, recommend
 from mixers.simplex import FeasibleSet
 from mixers.types import Observations, Prediction, Scale
 
 AUTO = "auto"
+# Runs times targets from which on a pool of processes saves more time than its start takes.
+_WORTH_A_POOL = 500
 # Judging a law fits it once a fold; the fit on all runs and the search are the rest.
 _SHARE_OF_JUDGING = 0.8
 _SHARE_OF_FITTING = 0.9
@@ -78,39 +83,90 @@ def law_names(text: str | None) -> list[str]:
 
 
 def check_law(name: str) -> None:
-    """Refuse a name that is neither ``auto`` nor a law."""
-    if name != AUTO:
-        find_law(name)
+    """Refuse a name that is no law."""
+    find_law(name)
 
 
-def judge(swarm: Swarm, laws: Sequence[str], seed: int, on_progress: OnProgress) -> Comparison:
+def judge(
+    swarm: Swarm, laws: Sequence[str], seed: int, on_progress: OnProgress, time_budget: float | None = None
+) -> Comparison:
     """The fidelity of every law, out of fold.
 
+    Args:
+        time_budget: seconds; laws that do not fit into them are left out, and say so.
+
     Raises:
-        MixError: too few runs, or none that differ.
+        MixError: too few runs, none that differ, or a budget that is no time.
     """
     if len(swarm.runs) < 2:
         raise FormatError(f"{swarm.folder / 'runs.csv'} holds one measured run; a law needs runs of several mixtures")
-    return compare(swarm.runs, laws, np.random.default_rng(seed), on_progress=on_progress)
+    if time_budget is not None and not 0 < time_budget < np.inf:
+        raise InvalidInput(f"--time-budget is {time_budget:g}; it must be a positive number of seconds")
+    rng = np.random.default_rng(seed)
+    if swarm.runs.losses.size < _WORTH_A_POOL:
+        return compare(swarm.runs, laws, rng, on_progress=on_progress, seconds=time_budget)
+    with fit_pool() as run_tasks:
+        return compare(swarm.runs, laws, rng, on_progress=on_progress, run_tasks=run_tasks, seconds=time_budget)
+
+
+def how_many_runs(swarm: Swarm, law: str, seed: int) -> tuple[CurvePoint, ...]:
+    """The learning curve of a law: its fidelity against the number of mixtures it was fitted to."""
+    rng = np.random.default_rng(seed)
+    clean, _ = without_diverged(swarm.runs)
+    if clean.losses.size < _WORTH_A_POOL:
+        return learning_curve(clean, law, rng)
+    with fit_pool() as run_tasks:
+        return learning_curve(clean, law, rng, run_tasks=run_tasks)
 
 
 def trusted_law(swarm: Swarm, law: str, seed: int, on_progress: OnProgress) -> TrustedLaw:
-    """The law to act on: the one that is best out of fold (``auto``) or the named one, with calibrated intervals."""
+    """The named law with calibrated intervals; ``auto`` is chosen beside every other law, and says what that cost.
+
+    Where there are too few runs for ``auto`` it is the best of the laws that can be fitted.
+    """
     names = list(LAWS) if law == AUTO else [law]
     comparison = judge(swarm, names, seed, lambda done, what: on_progress(done * _SHARE_OF_JUDGING, what))
-    report = comparison.report(comparison.choice)
+    report = comparison.report(law)
+    if report.skipped is not None:
+        report = comparison.report(comparison.choice)
     on_progress(_SHARE_OF_JUDGING, f"{report.law} on all runs")
-    fitted = fit_calibrated(report, swarm.runs, np.random.default_rng(seed))
+    fitted = fit_calibrated(report, comparison.runs, np.random.default_rng(seed))
     on_progress(_SHARE_OF_FITTING, "using the law")
-    if law == AUTO:
-        return TrustedLaw(fitted, report, comparison.reason, Remarks())
-    remarks = Remarks()
+    remarks = odd_runs(comparison)
     if report.objective.r2 <= 0:
-        remarks = warning(
+        remarks += warning(
             f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective.r2:.3f} out of fold): "
             "do not act on its numbers"
         )
-    return TrustedLaw(fitted, report, "it was asked for", remarks)
+    return TrustedLaw(fitted, report, _why(comparison, report, law), remarks)
+
+
+def _why(comparison: Comparison, report: LawReport, asked: str) -> str:
+    if asked != AUTO:
+        return "it was asked for"
+    if report.law != AUTO:
+        return comparison.reason
+    return f"it is chosen for each target on unseen runs; {comparison.price_of(report)}"
+
+
+def odd_runs(comparison: Comparison) -> Remarks:
+    """Warnings that name what is wrong with single runs."""
+    remarks = Remarks()
+    if comparison.diverged:
+        remarks += warning(
+            f"{len(comparison.diverged)} measurements are too far off to be data and were left out: "
+            f"{name_list([_named(outlier) for outlier in comparison.diverged], 3)}"
+        )
+    if comparison.suspects:
+        remarks += warning(
+            f"{len(comparison.suspects)} measurements are missed by far by every good law, look at them: "
+            f"{name_list([_named(outlier) for outlier in comparison.suspects], 3)}"
+        )
+    return remarks
+
+
+def _named(outlier: Outlier) -> str:
+    return f"{outlier.target} of run {outlier.run_id} = {outlier.value:.6g}"
 
 
 def pose(swarm: Swarm, wish: Wish, scale: Scale) -> Question:

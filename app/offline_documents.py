@@ -7,6 +7,7 @@ better. A single target is given in its own direction. Intervals are 90 %. What 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,11 +19,14 @@ from app.formats.swarm_folder import Swarm
 from app.offline import Answers, Question, TrustedLaw
 from app.schemas import DomainWeight, Interval
 from mixers.fidelity import Comparison
+from mixers.learning_curve import CurvePoint
 from mixers.recommendation import Problem, Recommendation, interval
 from mixers.types import Prediction, Scale, Targets
 
 
-def comparison_document(swarm: Swarm, comparison: Comparison, seed: int) -> dict[str, Any]:
+def comparison_document(
+    swarm: Swarm, comparison: Comparison, seed: int, curve: Sequence[CurvePoint] = ()
+) -> dict[str, Any]:
     """Everything that ``compare`` knows."""
     return {
         **_about(swarm, swarm.remarks),
@@ -33,7 +37,13 @@ def comparison_document(swarm: Swarm, comparison: Comparison, seed: int) -> dict
         "noise_floor": _noise_floor(comparison, swarm.runs.targets),
         "diverged": [asdict(outlier) for outlier in comparison.diverged],
         "suspects": [asdict(outlier) for outlier in comparison.suspects],
+        "learning_curve": [_curve_point(point) for point in curve],
     }
+
+
+def _curve_point(point: CurvePoint) -> dict[str, Any]:
+    figures = {name: finite(getattr(point, name)) for name in ("spearman", "spearman_std", "mae")}
+    return {"mixtures": point.mixtures, **figures, "problem": point.problem}
 
 
 def _noise_floor(comparison: Comparison, targets: Targets) -> dict[str, Any] | None:

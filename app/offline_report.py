@@ -7,6 +7,7 @@ better. A single target is shown in its own direction. Intervals are 90 %.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
@@ -14,10 +15,11 @@ from rich.table import Table
 
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
-from app.offline import Answers, Question, TrustedLaw
+from app.offline import Answers, Question, TrustedLaw, odd_runs
 from app.offline_documents import domain_weights
 from app.schemas import DomainWeight
-from mixers.fidelity import Comparison
+from mixers.fidelity import Comparison, LawReport
+from mixers.learning_curve import CurvePoint
 from mixers.recommendation import MixturePrediction, Recommendation, interval
 from mixers.types import Scale, Targets
 
@@ -27,27 +29,82 @@ _MOST_TARGETS = 25
 
 def show_comparison(console: Console, swarm: Swarm, comparison: Comparison) -> None:
     """One table: a law a row, out of fold; under it why laws were skipped, and which one was chosen."""
-    _show_input(console, swarm, swarm.remarks)
-    table = Table("law", title="Out-of-fold fidelity", title_justify="left")
-    for column in ("Spearman", "MAE", "R2", "90 % coverage", "seconds"):
-        table.add_column(column, justify="right")
-    for report in comparison.reports:
-        table.add_row(
-            report.law,
-            _shown(report.objective.spearman, 3),
-            _shown(report.objective.mae, 5),
-            _shown(report.objective.r2, 3),
-            _shown(report.coverage90, 3),
-            "skipped" if report.skipped is not None else _shown(report.fit_seconds, 1),
-        )
-    console.print(table)
+    _show_input(console, swarm, swarm.remarks + odd_runs(comparison))
+    console.print(_fidelity_table(comparison))
     _say(
-        console, "Spearman, MAE and R2 are of the objective, the weighted mean of the targets; --json has each target."
+        console,
+        "All but the coverage are of the objective, the weighted mean of the targets, inside of each scale; regret is "
+        "the loss of the run that a law ranks first above the best run. --json has each target.",
     )
+    _say(console, _noise_sentence(comparison))
     for report in comparison.reports:
         if report.skipped is not None:
             _say(console, f"Skipped {report.law}: {report.skipped}.")
+        elif report.shares is not None and report.law == "auto":
+            _show_shares(console, report, swarm.runs.targets)
+            _say(console, f"Price of the choice: {comparison.price_of(report)}.")
     _say(console, f"Chosen law: {comparison.choice}: {comparison.reason}.")
+
+
+def show_learning_curve(console: Console, law: str, points: Sequence[CurvePoint]) -> None:
+    """Fidelity against the number of mixtures."""
+    table = Table("mixtures", title=f"Learning curve of {law}", title_justify="left")
+    for column in ("Spearman", "+-", "MAE"):
+        table.add_column(column, justify="right")
+    for point in points:
+        table.add_row(
+            str(point.mixtures), _shown(point.spearman, 3), _shown(point.spearman_std, 3), _shown(point.mae, 5)
+        )
+    console.print(table)
+    for point in points:
+        if point.problem is not None:
+            _say(console, f"{point.mixtures} mixtures: {point.problem}.")
+
+
+def _fidelity_table(comparison: Comparison) -> Table:
+    transferred = any(math.isfinite(report.transfer) for report in comparison.reports)
+    table = Table("law", title="Out-of-fold fidelity", title_justify="left")
+    headings = ("Spearman", "MAE", "R2", "regret", "90 % coverage", *(["largest scale"] * transferred), "seconds")
+    for column in headings:
+        table.add_column(column, justify="right")
+    for report in comparison.reports:
+        objective = report.objective
+        cells = [
+            _shown(objective.spearman, 3),
+            _shown(objective.mae, 5),
+            _shown(objective.r2, 3),
+            _shown(objective.regret, 5),
+            _shown(report.coverage90, 3),
+        ]
+        if transferred:
+            cells.append(_shown(report.transfer, 3))
+        seconds = "skipped" if report.skipped is not None else _shown(report.fit_seconds, 1)
+        table.add_row(report.law, *cells, seconds)
+    if transferred:
+        table.caption = "largest scale: Spearman there after a fit to the other scales"
+    return table
+
+
+def _noise_sentence(comparison: Comparison) -> str:
+    noise = comparison.noise
+    if not noise.known:
+        return "The noise floor is not known: no mixture was trained twice at one scale. Repeat a few with other seeds."
+    return (
+        f"Noise floor: repeats of one mixture differ by {_shown(noise.objective_std, 5)} in the objective (standard "
+        f"deviation, {int(noise.freedom.max())} degrees of freedom); no law can do better."
+    )
+
+
+def _show_shares(console: Console, report: LawReport, targets: Targets) -> None:
+    if report.shares is None:
+        return
+    if report.shares.note:
+        _say(console, f"auto: {report.shares.note}.")
+    if len(targets) > _MOST_TARGETS:
+        _say(console, f"--json says what predicts each of the {len(targets)} targets, and why.")
+        return
+    for name, reason in zip(targets.names, report.shares.reasons, strict=True):
+        _say(console, f"  {name}: {reason}.")
 
 
 def show_recommendation(

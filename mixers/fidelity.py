@@ -104,6 +104,18 @@ class Comparison:
                 return report
         raise InvalidInput(f"the comparison holds no law {law!r}; it holds {', '.join(r.law for r in self.reports)}")
 
+    def price_of(self, report: LawReport) -> str:
+        """What a law that chooses among others costs or gains against the best of them, which nobody knew before."""
+        single = [r for r in self.reports if r.skipped is None and r.shares is None]
+        best = max(single, key=lambda r: np.nan_to_num(r.objective.spearman, nan=-1.0), default=None)
+        if best is None or not np.isfinite(best.objective.spearman):
+            return "there is no single law with a rank to compare it to"
+        step = report.objective.spearman - best.objective.spearman
+        return (
+            f"the best single law in hindsight, {best.law}, has Spearman {best.objective.spearman:.3f} out of fold, "
+            f"{'a price of' if step < 0 else 'a gain of'} {abs(step):.3f}"
+        )
+
 
 def compare(
     runs: Observations,

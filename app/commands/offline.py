@@ -36,6 +36,12 @@ def compare(
     folder: Folder,
     reading: ReadingOptions,
     laws: Annotated[str | None, typer.Option(help="Comma-separated names (default: every law).")] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(help="Seconds to take at most; laws that do not fit in are left out and named.")
+    ] = None,
+    curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also show how the chosen law gets better with more runs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge every mixing law on runs that it has not seen."""
@@ -47,11 +53,14 @@ def compare(
     names = offline.law_names(laws)
     swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance))
     with terminal.progress("Comparing laws", quiet=as_json) as on_progress:
-        comparison = offline.judge(swarm, names, reading.seed, on_progress)
+        comparison = offline.judge(swarm, names, reading.seed, on_progress, time_budget)
+    points = offline.how_many_runs(swarm, comparison.choice, reading.seed) if curve else ()
     if as_json:
-        typer.echo(to_json(comparison_document(swarm, comparison, reading.seed)))
-    else:
-        offline_report.show_comparison(terminal.report_console(), swarm, comparison)
+        typer.echo(to_json(comparison_document(swarm, comparison, reading.seed, points)))
+        return
+    offline_report.show_comparison(terminal.report_console(), swarm, comparison)
+    if curve:
+        offline_report.show_learning_curve(terminal.report_console(), comparison.choice, points)
 
 
 def recommend(

@@ -1,8 +1,8 @@
 """The law to use when nobody says which: chosen for each target by errors on runs that no candidate had seen.
 
 Candidates are every law that can be fitted, and their stack, whose error is taken by a second cross-validation. The
-score is the root mean square error out of fold inside of each scale, relative to the target's best; part of it averaged
-over all targets as in stack.py, because with few runs a target's own score is too noisy to choose by. On top of that:
+score is the root mean square error out of fold inside of each scale, relative to the target's best; part of it is that
+of all targets and of the objective, as in stack.py, because with few runs a target's own score is too noisy to choose by. On top of that:
 
 * Where there are several scales, every law is also fitted without the largest one and ranks its runs. Laws that rank
   them much worse than the best are no candidates: fit and transfer order the laws differently.
@@ -47,13 +47,14 @@ class Auto(Combination):
         field = _candidates(evidence)
         errors = errors_of(evidence.runs, [evidence.guesses[m].mean for m in field.index], evidence.fold)
         names = tuple(evidence.members[m].name for m in field.index)
-        single = np.sqrt(np.einsum("tmm->tm", errors.mean_square()))
+        single = np.sqrt(np.einsum("tmm->tm", errors.mean_square()))  # the last row is the objective's
         handicap = np.array([1.0 if evidence.members[m].has_gradient else _STEPS_PRICE for m in field.index])
         rivals = single * handicap
         stack_share = stacked(errors)
         if not field.few:
             rivals = np.concatenate([rivals, _stack_error(errors)[:, None] * _stack_price(stack_share, handicap)], 1)
-        choice = _choose(rivals, np.zeros(len(rivals)) if field.few else errors.count.sum(axis=0))
+        own_runs = errors.count.sum(axis=0)[:-1]
+        choice = _choose(rivals, np.zeros(len(own_runs)) if field.few else own_runs)
         columns, reasons = [], []
         for i, c in enumerate(choice):
             column = stack_share[:, i] if c == len(names) else np.eye(len(names))[c]
@@ -93,27 +94,32 @@ def _candidates(evidence: Evidence) -> _Field:
     return _Field(good, False, note)
 
 
-def _stack_error(errors: Errors) -> Float[np.ndarray, " t"]:
-    """Root mean square error of the stack on each fold, with the shares from the other folds."""
+def _stack_error(errors: Errors) -> Float[np.ndarray, " t1"]:
+    """Root mean square error of the stack on each fold, with the shares from the other folds.
+
+    For the objective with the mean of the shares: those of single targets cannot be applied to it.
+    """
     total, count = np.zeros(errors.count.shape[1]), np.maximum(errors.count.sum(axis=0), 1)
     for f in range(len(errors.count)):
         if errors.count[f].sum() == 0:
             continue
         share = stacked(errors.without(f))
+        share = np.concatenate([share, share.mean(axis=1, keepdims=True)], axis=1)
         total += np.einsum("mt,tml,lt->t", share, errors.moments[f], share)
     return np.asarray(np.sqrt(total / count))
 
 
-def _stack_price(share: np.ndarray, handicap: np.ndarray) -> np.ndarray:
-    return np.where((share * (handicap > 1)[:, None]).sum(axis=0) > 0, _STEPS_PRICE, 1.0)[:, None]
+def _stack_price(share: np.ndarray, handicap: np.ndarray) -> float:
+    return _STEPS_PRICE if (share * (handicap > 1)[:, None]).sum() > 0 else 1.0
 
 
-def _choose(rivals: Float[np.ndarray, "t c"], own_runs: Float[np.ndarray, " t"] | Int[np.ndarray, " t"]) -> np.ndarray:
+def _choose(rivals: Float[np.ndarray, "t1 c"], own_runs: Float[np.ndarray, " t"] | Int[np.ndarray, " t"]) -> np.ndarray:
     relative = rivals / np.maximum(rivals.min(axis=1, keepdims=True), 1e-12)
     # Twice the best error or ten times: a law that fails one target is not judged by how badly.
-    shared = np.minimum(relative, 2.0).mean(axis=0)
+    bounded = np.minimum(relative, 2.0)
+    shared = (bounded[:-1].mean(axis=0) + bounded[-1]) / 2
     own = own_runs[:, None] / (own_runs[:, None] + POOLED_RUNS)
-    return np.argmin(own * relative + (1 - own) * shared, axis=1)
+    return np.argmin(own * relative[:-1] + (1 - own) * shared, axis=1)
 
 
 def _reason(names: tuple[str, ...], rivals: np.ndarray, choice: int, share: np.ndarray) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import nnls
 
+from mixers.agreement import objective_values
 from mixers.laws.parametric import spread
 from mixers.types import Observations
 
@@ -26,13 +27,16 @@ _LIMIT = 8.0
 
 @dataclass(frozen=True)
 class Errors:
-    """moments (f, t, m, m): sums of e_m e_l over the runs of each fold; count (f, t) of runs in them."""
+    """moments (f, t + 1, m, m): sums of e_m e_l over the runs of each fold; count (f, t + 1) of runs in them.
 
-    moments: Float[np.ndarray, "f t m m"]
-    count: Int[np.ndarray, "f t"]
+    The last entry of the t-axis is the objective, the weighted mean of the targets.
+    """
 
-    def mean_square(self) -> Float[np.ndarray, "t m m"]:
-        """Q of every target over all folds."""
+    moments: Float[np.ndarray, "f t1 m m"]
+    count: Int[np.ndarray, "f t1"]
+
+    def mean_square(self) -> Float[np.ndarray, "t1 m m"]:
+        """Q of every target, and of the objective, over all folds."""
         total = np.maximum(self.count.sum(axis=0), 1)
         return np.asarray(self.moments.sum(axis=0) / total[:, None, None])
 
@@ -44,8 +48,10 @@ class Errors:
 
 def errors_of(runs: Observations, means: list[np.ndarray], fold: Int[np.ndarray, " n"]) -> Errors:
     """From out-of-fold means (n, t), one a member. A run counts for a target where all members predicted it."""
-    guess = np.stack(means, axis=-1)
-    error = (runs.losses[:, :, None] - guess) / spread(runs.losses)[:, None]
+    weights = runs.targets.weights
+    losses = _with_objective(runs.losses, weights)
+    guess = np.stack([_with_objective(mean, weights) for mean in means], axis=-1)
+    error = (losses[:, :, None] - guess) / spread(losses)[:, None]
     error[np.isnan(error).any(axis=2)] = np.nan
     error = _about_scale(error, runs.scale_groups)
     limit = _LIMIT * np.nanmin(1.4826 * _median_size(error), axis=1, keepdims=True)
@@ -78,6 +84,10 @@ def best_shares(q: Float[np.ndarray, "t m m"]) -> Float[np.ndarray, "t m"]:
         found, _ = nnls(system, np.concatenate([np.zeros(m), [1.0]]))
         shares[i] = found / found.sum()
     return shares
+
+
+def _with_objective(losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.concatenate([losses, objective_values(losses, weights)[:, None]], axis=1)
 
 
 def _about_scale(error: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 For each target the shares minimise over the simplex
 
-    w' ( n_i Q_i + n0 mean_i Q_i ) w,     n0 = 30,   every Q_i scaled to the same trace
+    w' ( n_i Q_i + n0 (mean_i Q_i + Q_o) / 2 ) w,     n0 = 30,   every Q scaled to the same trace
 
-with Q of residuals.py and n_i the runs behind it: with few runs a target's own errors are too noisy to go by, and the
-evidence of all targets counts for as much as thirty runs.
+with Q of residuals.py, Q_o that of the objective and n_i the runs behind Q_i: with few runs a target's own errors are
+too noisy to go by, and the evidence of all targets counts for as much as thirty runs. Half of that is the objective's,
+because errors that the targets share do not average out in it.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ class Stack(Combination):
 
 
 def stacked(errors: Errors) -> Float[np.ndarray, "m t"]:
-    """The shares of every member in every target."""
+    """The shares of every member in every target, without the objective."""
     q = errors.mean_square()
     comparable = q / np.maximum(np.einsum("tmm->tm", q).mean(axis=1), 1e-12)[:, None, None]
-    own = errors.count.sum(axis=0)[:, None, None]
-    found = best_shares((own * comparable + POOLED_RUNS * comparable.mean(axis=0)) / (own + POOLED_RUNS))
+    own = errors.count.sum(axis=0)[:-1, None, None]
+    pooled = (comparable[:-1].mean(axis=0) + comparable[-1]) / 2
+    found = best_shares((own * comparable[:-1] + POOLED_RUNS * pooled) / (own + POOLED_RUNS))
     found = np.where(found < _LEAST_SHARE, 0.0, found)
     return (found / found.sum(axis=1, keepdims=True)).T
 

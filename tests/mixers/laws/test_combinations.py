@@ -74,6 +74,7 @@ def test_the_error_of_a_combination_is_the_combination_of_the_errors():
     q_of_error = errors_of(runs, [runs.losses - error], np.arange(40) % 4).mean_square()
     # Not exactly: each error is taken about its own median.
     assert np.allclose([w @ one @ w for one in q], q_of_error[:, 0, 0], rtol=0.05)
+    assert len(q) == 2 + 1  # the objective comes last
 
 
 def test_blended_deviation_is_that_of_the_mixture_of_the_members():
