@@ -15,9 +15,12 @@ from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.combination import Combination, FittedCombination
+from mixers.laws.data_mixing_law import DataMixingLaw, FittedDataMixingLaw
+from mixers.laws.implicit_domains import FittedImplicitDomains, ImplicitDomains
 from mixers.laws.joint_scaling import FittedJointScaling, JointScaling
 from mixers.laws.log_linear import FittedLogLinear, LogLinear
 from mixers.laws.mean import FittedMean, Mean
+from mixers.laws.nested_scaling import FittedNestedScaling, NestedScaling
 from mixers.laws.per_scale import FittedPerScale, PerScale
 from mixers.laws.regmix_lightgbm import FittedLightGBM, RegMixLightGBM
 from mixers.laws.regmix_linear import FittedLinear, RegMixLinear
@@ -28,6 +31,9 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (RegMixLinear(), FittedLinear),
     (RegMixLightGBM(), FittedLightGBM),
     (LogLinear(), FittedLogLinear),
+    (DataMixingLaw(), FittedDataMixingLaw),
+    (ImplicitDomains(), FittedImplicitDomains),
+    (NestedScaling(), FittedNestedScaling),
     (BiMix(), FittedBiMix),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),

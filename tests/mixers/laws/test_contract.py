@@ -124,14 +124,15 @@ def test_a_law_that_says_it_is_convex_is(name):
 @every_law
 def test_constant_targets_are_predicted_as_constant(name):
     runs = swarm_for(name)
-    flat = Observations(runs.domains, Targets(("x",)), runs.p, np.full((len(runs), 1), 2.5))
+    scales = runs.model_params, runs.train_tokens
+    flat = Observations(runs.domains, Targets(("x",)), runs.p, np.full((len(runs), 1), 2.5), *scales)
     assert np.allclose(fit(name, flat).predict(np.eye(4), SCALE).mean, 2.5, atol=1e-3)
 
 
 @every_law
 def test_negated_metrics_are_fitted_or_refused_in_words(name):
     runs = swarm_for(name)
-    negated = Observations(runs.domains, runs.targets, runs.p, -runs.losses)
+    negated = Observations(runs.domains, runs.targets, runs.p, -runs.losses, runs.model_params, runs.train_tokens)
     if name == "bimix":
         with pytest.raises(MixError, match="positive"):
             fit(name, negated)
