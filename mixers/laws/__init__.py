@@ -13,6 +13,8 @@ from mixers.laws.additive_scaling import AdditiveScaling, FittedAdditiveScaling
 from mixers.laws.auto import Auto
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
+from mixers.laws.bimix_multi import BiMixMulti, FittedBiMixMulti
+from mixers.laws.box_cox import BoxCox, FittedBoxCox
 from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.combination import Combination, FittedCombination
 from mixers.laws.data_mixing_law import DataMixingLaw, FittedDataMixingLaw
@@ -35,6 +37,8 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (ImplicitDomains(), FittedImplicitDomains),
     (NestedScaling(), FittedNestedScaling),
     (BiMix(), FittedBiMix),
+    (BiMixMulti(), FittedBiMixMulti),
+    (BoxCox(), FittedBoxCox),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),
 )

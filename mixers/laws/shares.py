@@ -1,27 +1,86 @@
-"""Powers of a domain's share that stay finite, and bend the same way, down to a share of 0.
+"""Powers of shares of data that stay finite where a share is 0.
 
-Laws in which a share enters as h^g have no gradient (0 < g < 1) or no value (g < 0) at 0, where no run ever was.
-Below a floor, half of the smallest positive share that was trained, the power goes on along its tangent: it keeps its
-value and slope at the floor, and what was convex or concave stays so.
+    S(r; alpha) = r^-alpha                                  r >= floor
+                  floor^-alpha (1 + alpha (1 - r / floor))  below: the tangent at the floor
+
+Convex and falling for alpha > 0, concave and rising for -1 <= alpha < 0; the slope is continuous. The floor of a domain
+is half of the smallest share of it that was trained.
+
+    G(r; alpha) = (S(r; alpha) - 1) / alpha,      -log r at alpha = 0 (Box & Cox 1964, with the opposite sign)
+
+is the same curve with slope -1 at r = 1 whatever alpha is: convex and falling for every alpha > -1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
+# Nearer to 0 than this an exponent counts as this: G and its derivative by alpha divide by alpha and its square.
+_LEAST_ALPHA = 1e-3
+
 
 def share_floor(p: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " k"]:
-    """Half of the smallest positive share of each domain; 1/2 for a domain that was in no run."""
+    """Half of the smallest positive share of each domain; 1/2 for a domain that is 0 in every run."""
     positive = np.where(p > 0, p, np.inf).min(axis=0)
     return np.where(np.isfinite(positive), positive, 1.0) / 2
 
 
-def share_power(share: np.ndarray, floor: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """r^-alpha, continued along its tangent below the floor, and its derivatives by r and by alpha (all broadcast)."""
+def share_power(
+    share: np.ndarray, floor: np.ndarray, alpha: np.ndarray
+) -> tuple[np.ndarray | np.floating, np.ndarray | np.floating, np.ndarray | np.floating]:
+    """S(share; alpha) and its derivatives by the share and by alpha; the three arguments broadcast."""
     below = share < floor
     base = np.where(below, floor, share)
-    power = base**-alpha
+    log_base = np.log(base)
+    power = np.exp(-alpha * log_base)
     depth = np.where(below, 1 - share / floor, 0.0)
     value = power * (1 + alpha * depth)
-    return value, -alpha * power / base, power * depth - np.log(base) * value
+    return value, -alpha * power / base, power * depth - log_base * value
+
+
+@dataclass(frozen=True)
+class ShareCurves:
+    """G of fixed shares, for many exponents: log of the share or its floor, and 1 - share / floor below the floor.
+
+    Both of the shape (*batch, k) of the shares; ``base`` is exp(log_base).
+    """
+
+    log_base: Float[np.ndarray, "*batch k"]
+    base: Float[np.ndarray, "*batch k"]
+    depth: Float[np.ndarray, "*batch k"]
+
+    @classmethod
+    def of(cls, share: Float[np.ndarray, "*batch k"], floor: Float[np.ndarray, " k"]) -> ShareCurves:
+        """The shares, and below which of them the tangent is followed."""
+        base = np.maximum(share, floor)
+        return cls(np.log(base), base, np.maximum(1 - share / floor, 0.0))
+
+    def value(self, alpha: np.ndarray) -> np.ndarray:
+        """G; ``alpha`` broadcasts against (*batch, k)."""
+        alpha = _off_zero(alpha)
+        power = np.exp(-alpha * self.log_base)
+        return (power - 1) / alpha + power * self.depth
+
+    def slope(self, alpha: np.ndarray) -> np.ndarray:
+        """The derivative of G by the share."""
+        return -np.exp(-_off_zero(alpha) * self.log_base) / self.base
+
+    def value_and_by_alpha(self, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """G and its derivative by alpha."""
+        inverse = 1 / _off_zero(alpha)
+        # Most of the time of a fit is spent here: as few passes over the large array as there can be.
+        power = np.exp(self.log_base * -_off_zero(alpha))
+        curve = (power - 1) * inverse
+        by_alpha = power * self.log_base
+        by_alpha *= -(inverse + self.depth)
+        by_alpha -= curve * inverse
+        power *= self.depth
+        curve += power
+        return curve, by_alpha
+
+
+def _off_zero(alpha: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(alpha) < _LEAST_ALPHA, _LEAST_ALPHA, alpha)
