@@ -18,6 +18,7 @@ from mixers.laws.box_cox import BoxCox, FittedBoxCox
 from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.combination import Combination, FittedCombination
 from mixers.laws.data_mixing_law import DataMixingLaw, FittedDataMixingLaw
+from mixers.laws.gaussian_process import FittedGaussianProcess, GaussianProcess
 from mixers.laws.implicit_domains import FittedImplicitDomains, ImplicitDomains
 from mixers.laws.joint_scaling import FittedJointScaling, JointScaling
 from mixers.laws.log_linear import FittedLogLinear, LogLinear
@@ -41,6 +42,7 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (BoxCox(), FittedBoxCox),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),
+    (GaussianProcess(), FittedGaussianProcess),
 )
 
 LAWS: dict[str, MixingLaw] = {
