@@ -10,9 +10,9 @@ and its deviation, of a new measurement, follows from the posterior's to first o
 law is that of a single fidelity and says the same at every scale. An unknown scale counts as the reference, the
 geometric mean of the runs'. Where no run is near, the mean returns to that of all runs (of that scale).
 
-Runs that the others do not explain at all (diverged, or in another unit) are left out of the
-target's fit. A constant mean ranks unseen mixtures better than the log-linear law as the mean function did, on all
-public tables: that law's own errors off the runs are larger than what it adds.
+Runs that the others do not explain at all (diverged, or in another unit) are left out of the target's fit. A constant
+mean is kept on purpose: with the log-linear law as the mean function, unseen mixtures of the public tables were ranked
+worse on average, because that law errs more off the runs than it adds.
 """
 
 from __future__ import annotations
