@@ -16,6 +16,7 @@ from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.bimix_multi import BiMixMulti, FittedBiMixMulti
 from mixers.laws.box_cox import BoxCox, FittedBoxCox
 from mixers.laws.calibrated import CalibratedLaw
+from mixers.laws.capacity import Capacity, FittedCapacity
 from mixers.laws.combination import Combination, FittedCombination
 from mixers.laws.data_mixing_law import DataMixingLaw, FittedDataMixingLaw
 from mixers.laws.gaussian_process import FittedGaussianProcess, GaussianProcess
@@ -42,6 +43,7 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (BoxCox(), FittedBoxCox),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),
+    (Capacity(), FittedCapacity),
     (GaussianProcess(), FittedGaussianProcess),
 )
 
