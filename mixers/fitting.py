@@ -5,9 +5,9 @@ Each of the B problems minimises, over its own parameters theta (P,),
     sum_i w_i rho(y_i - f(theta)_i)  +  1/2 sum_m precision_m (theta_m - centre_m)^2,     lower <= theta <= upper
 
 with rho the Huber loss (quadratic up to ``delta``, then linear; infinite delta is plain least squares), by
-Levenberg-Marquardt steps on all problems together (Nocedal & Wright 2006, section 10.3; the bounds by projection, with
-the parameters that push against a bound held fixed for the step). One batched call replaces hundreds of separate
-minimisations, which is where the speed of the laws comes from.
+Levenberg-Marquardt steps on all problems together (Nocedal & Wright 2006, section 10.3), damped after Nielsen
+(1999, IMM-REP-1999-05, Eq. 2.4). One batched call replaces hundreds of separate minimisations, which is where the speed
+of the laws comes from.
 """
 
 from __future__ import annotations
@@ -18,15 +18,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from mixers.jacobians import Dense, Jacobian
+
 # Bytes of one batch of Jacobians: larger batches fall out of the cache and gain nothing.
 _CHUNK_BYTES = 64 * 2**20
 # Keeps the damped normal equations solvable when a parameter has no influence at all.
 _TINY = 1e-12
+# The same for the inverse of a matrix that was scaled to a diagonal of ones.
+_RELATIVE_TINY = 1e-10
 # How often a step is solved again with more parameters on their bounds.
 _BOUND_ROUNDS = 6
+# Damping: where it starts, the least of it, and where a problem counts as stuck; its factors after gain and failure.
+_FIRST_DAMPING, _LEAST_DAMPING, _STUCK = 1e-3, 1e-9, 1e8
+_EASIER, _HARDER = 0.1, 4.0
+# Keeps the ratio of a gain to what was foretold defined where nothing was.
+_LEAST_FALL = 1e-300
 
-# (theta (B, P), problem index (B,)) -> values (B, n) and Jacobian (B, n, P)
-Model = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# (theta (B, P), problem index (B,)) -> values (B, n) and Jacobian: an array (B, n, P), or a form that multiplies itself
+Model = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, "np.ndarray | Jacobian"]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class LeastSquares:
         start: first parameters. lower, upper: bounds, broadcast over the problems.
         centre, precision: the quadratic penalty (a Gaussian prior on the parameters).
         delta: where the Huber loss turns linear, one a problem.
+        jacobian_size: numbers that the Jacobian of one problem holds; n m, written out, when left at 0.
     """
 
     model: Model
@@ -48,6 +58,7 @@ class LeastSquares:
     centre: Float[np.ndarray, "b m"]
     precision: Float[np.ndarray, "b m"]
     delta: Float[np.ndarray, " b"]
+    jacobian_size: int = 0
 
     def take(self, index: Int[np.ndarray, " c"]) -> LeastSquares:
         """The problems at ``index``; the model keeps seeing the original numbers of the problems."""
@@ -71,10 +82,14 @@ class Fit:
 
 
 def solve(problems: LeastSquares, max_steps: int = 60, tolerance: float = 1e-9) -> Fit:
-    """Minimise every problem from its start. Deterministic."""
+    """Minimise every problem from its start. Deterministic.
+
+    Args:
+        tolerance: a problem ends with a step that gained, and promised to gain, less than this part of 1 + objective.
+    """
     b, n = problems.y.shape
     m = problems.start.shape[1]
-    size = max(1, int(_CHUNK_BYTES / (8 * n * m)))
+    size = max(1, _CHUNK_BYTES // (8 * ((problems.jacobian_size or n * m) + m * m)))
     parts = []
     for first in range(0, b, size):
         index = np.arange(first, min(first + size, b))
@@ -99,57 +114,73 @@ def huber(residual: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return loss, np.where(linear, capped / np.maximum(size, _TINY), 1.0)
 
 
-def _evaluate(
-    problems: LeastSquares, theta: np.ndarray, index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Objective, gradient, Gauss-Newton matrix of the data, values and weights at ``theta``."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        values, jacobian = problems.model(theta, index)
-        residual = values - problems.y[index]
-        loss, robust = huber(residual, problems.delta[index])
-        weight = problems.row_weight[index] * robust
-        pull = theta - problems.centre[index]
-        precision = problems.precision[index]
-        objective = (problems.row_weight[index] * loss).sum(axis=1) + (precision * pull**2).sum(axis=1) / 2
-        weighted = jacobian * weight[:, :, None]
-        curvature = weighted.transpose(0, 2, 1) @ jacobian
-        gradient = (weighted * residual[:, :, None]).sum(axis=1) + precision * pull
-    return np.where(np.isfinite(objective), objective, np.inf), gradient, curvature, values, weight
+@dataclass(frozen=True)
+class _Point:
+    """Where some problems stand: objective (b,), values (b, n), psi(r) / r of each row times its weight (b, n)."""
+
+    objective: np.ndarray
+    values: np.ndarray
+    weight: np.ndarray
+    jacobian: Jacobian
+
+
+def _evaluate(problems: LeastSquares, theta: np.ndarray, index: np.ndarray) -> _Point:
+    values, jacobian = problems.model(theta, index)
+    loss, robust = huber(values - problems.y[index], problems.delta[index])
+    pull = theta - problems.centre[index]
+    row_weight = problems.row_weight[index]
+    objective = (row_weight * loss).sum(axis=1) + (problems.precision[index] * pull**2).sum(axis=1) / 2
+    known = Dense(jacobian) if isinstance(jacobian, np.ndarray) else jacobian
+    return _Point(np.where(np.isfinite(objective), objective, np.inf), values, row_weight * robust, known)
+
+
+def _slope_and_curvature(
+    problems: LeastSquares, theta: np.ndarray, index: np.ndarray, point: _Point, of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (b, P) and Gauss-Newton matrix (b, P, P), penalty included, of problems that are ``of`` the point."""
+    jacobian, weight = point.jacobian.take(of), point.weight[of]
+    precision = problems.precision[index]
+    residual = weight * (point.values[of] - problems.y[index])
+    slope = jacobian.pull(residual) + precision * (theta - problems.centre[index])
+    return slope, _with_penalty(jacobian.gram(weight), precision)
 
 
 def _damped_step(
-    theta: np.ndarray,
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    damping: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Minimise g.d + d'(H + damping diag H)d / 2 over the parameters that are free to move, inside the bounds.
+    gradient: np.ndarray, hessian: np.ndarray, damping: np.ndarray, room: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimise g.d + d'(H + damping diag H)d / 2 inside the bounds of d; also the fall of the undamped model along d.
 
-    A parameter that the unbounded step would carry over a bound is put on it, and the rest is solved again: clipping
-    alone leaves the others where they were best for a step that is not taken, and many bounds then cost many steps.
+    Parameters at a bound that the gradient pushes against stay. One that the step would carry over a bound is put on
+    it, and the rest is solved again: clipping alone leaves the others where they were best for a step not taken.
     """
-    lower, upper = bounds
-    held = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
-    diagonal = np.einsum("bmm->bm", hessian)
-    full = hessian.copy()
-    eye = np.arange(theta.shape[1])
-    full[:, eye, eye] = diagonal * (1 + damping[:, None]) + _TINY
-    step = np.zeros_like(theta)
-    open_ = np.arange(len(theta))  # the problems whose step still crosses a bound
+    lower, upper = room
+    system = hessian.copy()
+    eye = np.arange(gradient.shape[1])
+    system[:, eye, eye] = np.einsum("bmm->bm", hessian) * (1 + damping[:, None]) + _TINY
+    held = ((lower >= 0) & (gradient > 0)) | ((upper <= 0) & (gradient < 0))
+    step = np.zeros_like(gradient)
+    crossing = np.arange(len(step))  # the problems whose step is not inside yet
     for _ in range(_BOUND_ROUNDS):
-        put, fixed = step[open_], held[open_]
-        push = gradient[open_] + (full[open_] @ np.where(fixed, put, 0.0)[:, :, None])[:, :, 0]
-        system = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, full[open_])
-        system[:, eye, eye] = np.where(fixed, 1.0, full[open_][:, eye, eye])
-        solved = np.linalg.solve(system, np.where(fixed, put, -push)[:, :, None])[:, :, 0]
-        inside = np.clip(theta[open_] + solved, lower, upper) - theta[open_]
-        crossed = ~fixed & (inside != (theta[open_] + solved) - theta[open_])
-        step[open_], held[open_] = inside, fixed | crossed
-        open_ = open_[crossed.any(axis=1)]
-        if len(open_) == 0:
+        solved = _solve_others(system[crossing], -gradient[crossing], held[crossing], step[crossing])
+        step[crossing] = np.clip(solved, lower[crossing], upper[crossing])
+        crossed = ~held[crossing] & (step[crossing] != solved)
+        held[crossing] |= crossed
+        crossing = crossing[crossed.any(axis=1)]
+        if len(crossing) == 0:
             break
-    return np.clip(theta + step, lower, upper)
+    bent = (hessian @ step[:, :, None])[:, :, 0]
+    return step, -((gradient + bent / 2) * step).sum(axis=1)
+
+
+def _solve_others(system: np.ndarray, right: np.ndarray, fixed: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Solutions of the linear systems in which the unknowns that are ``fixed`` have the given values."""
+    if fixed.any():
+        known = np.where(fixed, value, 0.0)
+        right = np.where(fixed, value, right - (system @ known[:, :, None])[:, :, 0])
+        system = np.where(fixed[:, :, None] | fixed[:, None, :], 0.0, system)
+        eye = np.arange(system.shape[1])
+        system[:, eye, eye] += fixed
+    return np.linalg.solve(system, right[:, :, None])[:, :, 0]
 
 
 def _with_penalty(curvature: np.ndarray, precision: np.ndarray) -> np.ndarray:
@@ -162,35 +193,53 @@ def _with_penalty(curvature: np.ndarray, precision: np.ndarray) -> np.ndarray:
 def _solve_chunk(problems: LeastSquares, max_steps: int, tolerance: float) -> Fit:
     b = len(problems.y)
     theta = np.clip(problems.start, problems.lower, problems.upper)
-    damping = np.full(b, 1e-3)
+    damping = np.full(b, _FIRST_DAMPING)
     everyone = np.arange(b)
-    objective, gradient, curvature, *_ = _evaluate(problems, theta, everyone)
-    active = everyone[np.isfinite(objective)]
-    for _ in range(max_steps):
-        if len(active) == 0:
-            break
-        hessian = _with_penalty(curvature[active], problems.precision[active])
-        bounds = (problems.lower, problems.upper)
-        candidate = _damped_step(theta[active], gradient[active], hessian, damping[active], bounds)
-        value, slope, bend, *_ = _evaluate(problems, candidate, active)
-        better = value < objective[active]
-        damping[active] = np.where(better, damping[active] / 5, damping[active] * 4)
-        gain = np.where(better, objective[active] - value, np.inf)
-        moved = active[better]
-        theta[moved], objective[moved] = candidate[better], value[better]
-        gradient[moved], curvature[moved] = slope[better], bend[better]
-        damping = np.maximum(damping, 1e-9)
-        done = (better & (gain <= tolerance * (1 + np.abs(objective[active])))) | (damping[active] > 1e8)
-        active = active[~done]
+    with np.errstate(over="ignore", invalid="ignore"):
+        point = _evaluate(problems, theta, everyone)
+        objective = point.objective
+        gradient, hessian = _slope_and_curvature(problems, theta, everyone, point, everyone)
+        active = everyone[np.isfinite(objective)]
+        for _ in range(max_steps):
+            if len(active) == 0:
+                break
+            room = (problems.lower - theta[active], problems.upper - theta[active])
+            step, fall = _damped_step(gradient[active], hessian[active], damping[active], room)
+            point = _evaluate(problems, theta[active] + step, active)
+            gain = objective[active] - point.objective
+            better = gain > 0
+            damping[active] = _next_damping(damping[active], gain, fall)
+            small = tolerance * (1 + np.abs(objective[active]))
+            theta[active[better]] += step[better]
+            objective[active[better]] = point.objective[better]
+            done = (better & (gain <= small) & (fall <= small)) | (damping[active] > _STUCK)
+            of = np.flatnonzero(better & ~done)
+            moved = active[of]
+            gradient[moved], hessian[moved] = _slope_and_curvature(problems, theta[moved], moved, point, of)
+            active = active[~done]
     return _finish(problems, theta, objective)
+
+
+def _next_damping(damping: np.ndarray, gain: np.ndarray, fall: np.ndarray) -> np.ndarray:
+    """Less damping after a gain, the less the better the quadratic model foretold it; more after a failure."""
+    ratio = np.minimum(gain / np.maximum(fall, _LEAST_FALL), 1.0)
+    easier = np.maximum(damping * np.clip(1 - (2 * ratio - 1) ** 3, _EASIER, 1.0), _LEAST_DAMPING)
+    return np.where(gain > 0, easier, damping * _HARDER)
 
 
 def _finish(problems: LeastSquares, theta: np.ndarray, objective: np.ndarray) -> Fit:
     """Values, leverages and degrees of freedom at the solution: h_i = w_i J_i (H + precision)^-1 J_i'."""
-    index = np.arange(len(theta))
-    _, _, curvature, values, weight = _evaluate(problems, theta, index)
-    curvature = np.nan_to_num(curvature, posinf=1e150)
-    inverse = np.linalg.pinv(_with_penalty(curvature, problems.precision + _TINY), hermitian=True)
-    _, jacobian = problems.model(theta, index)
-    leverage = np.clip(weight * ((jacobian @ inverse) * jacobian).sum(axis=2), 0.0, 1.0)
-    return Fit(theta, objective, values, curvature, leverage, leverage.sum(axis=1))
+    point = _evaluate(problems, theta, np.arange(len(theta)))
+    curvature = np.nan_to_num(point.jacobian.gram(point.weight), posinf=1e150)
+    inverse = _inverse(_with_penalty(curvature, problems.precision + _TINY))
+    leverage = np.clip(point.weight * point.jacobian.squares(inverse), 0.0, 1.0)
+    return Fit(theta, objective, point.values, curvature, leverage, leverage.sum(axis=1))
+
+
+def _inverse(hessian: np.ndarray) -> np.ndarray:
+    """Inverses of positive definite matrices whose diagonals may differ by many orders of size."""
+    size = np.sqrt(np.einsum("bmm->bm", hessian))
+    scaled = hessian / size[:, :, None] / size[:, None, :]
+    eye = np.arange(hessian.shape[1])
+    scaled[:, eye, eye] += _RELATIVE_TINY
+    return np.linalg.inv(scaled) / size[:, :, None] / size[:, None, :]

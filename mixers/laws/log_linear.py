@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mixers.jacobians import Design, Scaled
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import OUTLIER, Penalised, Problem, fit_penalised, in_spread_units
@@ -131,13 +132,12 @@ def _fit(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Penalised:
     floor = np.where(low >= 0, 0.0, low - 10 * (high - low) - 1)
     starts = np.stack([_start(low, floor, middle, share, k) for share in _FLOOR_STARTS])
 
-    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        grown = _exp(theta[:, 1:2] + theta[:, 2:] @ p.T)
-        jacobian = np.empty((len(theta), n, k + 2))
-        jacobian[:, :, 0] = span[index, None]
-        jacobian[:, :, 1] = grown
-        np.multiply(grown[:, :, None], p, out=jacobian[:, :, 2:])
-        return offset[index, None] + span[index, None] * theta[:, :1] + grown, jacobian
+    design = Design(np.concatenate([np.ones((n, 1)), p], axis=1))
+
+    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, Scaled]:
+        grown = _exp(theta[:, 1:] @ design.rows.T)
+        own = np.broadcast_to(span[index, None, None], (*grown.shape, 1))
+        return offset[index, None] + span[index, None] * theta[:, :1] + grown, Scaled(own, grown, design)
 
     # The solver's bounds are common to all targets, so c runs from 0 to 1 between each target's own limits.
     offset, span = floor, np.maximum(high - floor, 1e-9)
@@ -149,7 +149,7 @@ def _fit(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Penalised:
     level = middle - (offset + span * starts[:, :, 0].mean(axis=0))
     penalty = np.concatenate([np.full((len(y), 2), 1e-8), np.repeat(variation * level[:, None] ** 2, k, axis=1)], 1)
     centre = np.concatenate([starts[0, :, :2], np.zeros((len(y), k))], axis=1)
-    fitted = fit_penalised(Problem(model, y, weight, starts, lower, upper, centre, penalty))
+    fitted = fit_penalised(Problem(model, y, weight, starts, lower, upper, centre, penalty, n))
     fitted.theta[:, 0] = offset + span * fitted.theta[:, 0]
     return fitted
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.fitting import Fit, LeastSquares, Model, huber, keep_best, solve
+from mixers.jacobians import Jacobian
 from mixers.laws.noise import residual_std
 
 # In units of the target's spread: residuals beyond it count linearly, so that a diverged run cannot bend a law.
@@ -27,6 +28,9 @@ OUTLIER = 20.0
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # A leverage of 1 means that the row is fitted exactly; its left-out residual is unknown, not infinite.
 _MAX_LEVERAGE = 0.99
+# Fits at strengths that are only compared end with steps that gain less than this part of the objective, or after so
+# many steps.
+_ROUGH, _ROUGH_STEPS = 1e-5, 25
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Problem:
         y: shape (t, n), with 0 where ``weight`` is 0.
         weight: shape (t, n), 1 for a measured row.
         starts: shape (s, t, P). lower, upper: (P,). centre, penalty: (t, P), to be multiplied by a strength.
+        jacobian_size: see fitting.LeastSquares.
     """
 
     model: Model
@@ -48,6 +53,7 @@ class Problem:
     upper: Float[np.ndarray, " m"]
     centre: Float[np.ndarray, "t m"]
     penalty: Float[np.ndarray, "t m"]
+    jacobian_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,64 +88,69 @@ def in_spread_units(losses: Float[np.ndarray, "n t"]) -> tuple[np.ndarray, np.nd
 
 
 def fit_penalised(problem: Problem, strengths: tuple[float, ...] = STRENGTHS) -> Penalised:
-    """Fit at every strength, warm-started from the middle one, and keep each target's best by PRESS."""
-    middle = len(strengths) // 2
-    start = problem.starts.reshape(-1, problem.starts.shape[2])
-    repeat = len(problem.starts)
-    first = keep_best(solve(_batch(problem, start, np.full(repeat, strengths[middle]))), repeat)
-    others = np.array([s for i, s in enumerate(strengths) if i != middle])
-    fits = {middle: first}
-    if len(others):
-        rest = solve(_batch(problem, np.tile(first.theta, (len(others), 1)), others))
-        t = len(problem.y)
-        for place, i in enumerate(i for i in range(len(strengths)) if i != middle):
-            fits[i] = _rows(rest, np.arange(place * t, (place + 1) * t))
-    ordered = [fits[i] for i in range(len(strengths))]
-    return _choose(problem, ordered, np.array(strengths))
+    """Fit at every strength, each warm-started from its neighbour, and keep each target's best by PRESS.
+
+    The strengths are compared on fits that end early; only the chosen ones are followed to the end.
+    """
+    t, middle = len(problem.y), len(strengths) // 2
+    theta = np.empty((len(strengths), t, problem.starts.shape[2]))
+    press = np.empty((len(strengths), t))
+    theta[middle] = _best_start(problem, strengths[middle])
+    for away in range(max(middle, len(strengths) - 1 - middle) + 1):
+        pair = [i for i in sorted({middle - away, middle + away}) if 0 <= i < len(strengths)]
+        nearer = [i - int(np.sign(i - middle)) for i in pair]
+        rough = solve(_batch(problem, theta[nearer], np.repeat([strengths[i] for i in pair], t)), _ROUGH_STEPS, _ROUGH)
+        theta[pair] = rough.theta.reshape(len(pair), t, -1)
+        press[pair] = _press(problem, rough).reshape(len(pair), t)
+    best = _least_press(press)
+    strength = np.array(strengths)[best]
+    final = solve(_batch(problem, theta[best, np.arange(t)][None], strength))
+    residual = np.where(problem.weight > 0, final.values - problem.y, np.nan).T
+    deviation = residual_std(np.clip(residual, -OUTLIER, OUTLIER), final.freedom)
+    return Penalised(final.theta, deviation, strength, final.objective, _press(problem, final))
 
 
-def _batch(problem: Problem, start: np.ndarray, strength: np.ndarray) -> LeastSquares:
-    """The problems of every strength (outermost) and target."""
-    s, t = len(strength), len(problem.y)
+def _best_start(problem: Problem, strength: float) -> np.ndarray:
+    """Of each target the start that leads furthest down, and where it led; shape (t, P)."""
+    starts = len(problem.starts)
+    if starts == 1:
+        return problem.starts[0]
+    tried = _batch(problem, problem.starts, np.full(starts * len(problem.y), strength))
+    return keep_best(solve(tried, _ROUGH_STEPS, _ROUGH), starts).theta
 
-    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def _batch(problem: Problem, starts: np.ndarray, strength: np.ndarray) -> LeastSquares:
+    """The problems of every start (s, t, P), the targets innermost, each with its strength (s t,)."""
+    s, t = len(starts), len(problem.y)
+
+    def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | Jacobian]:
         return problem.model(theta, index % t)
 
-    penalty = (strength[:, None, None] * problem.penalty[None]).reshape(s * t, -1)
     return LeastSquares(
         model,
         np.tile(problem.y, (s, 1)),
         np.tile(problem.weight, (s, 1)),
-        start,
+        starts.reshape(s * t, -1),
         problem.lower,
         problem.upper,
         np.tile(problem.centre, (s, 1)),
-        penalty,
+        strength[:, None] * np.tile(problem.penalty, (s, 1)),
         np.full(s * t, HUBER_DELTA),
+        problem.jacobian_size,
     )
 
 
-def _rows(fit: Fit, index: np.ndarray) -> Fit:
-    return Fit(*(getattr(fit, name)[index] for name in Fit.__dataclass_fields__))
+def _press(problem: Problem, fit: Fit) -> np.ndarray:
+    """The mean Huber loss of the left-out residuals, for fits of every target, once or several times (s t,)."""
+    s = len(fit.theta) // len(problem.y)
+    y, weight = np.tile(problem.y, (s, 1)), np.tile(problem.weight, (s, 1))
+    left_out = (fit.values - y) / (1 - np.minimum(fit.leverage, _MAX_LEVERAGE))
+    loss, _ = huber(left_out, np.full(len(y), HUBER_DELTA))
+    return (weight * loss).sum(axis=1) / weight.sum(axis=1)
 
 
-def _choose(problem: Problem, fits: list[Fit], strengths: np.ndarray) -> Penalised:
-    t = len(problem.y)
-    delta = np.full(t, HUBER_DELTA)
-    press = np.empty((len(fits), t))
-    for i, fit in enumerate(fits):
-        left_out = (fit.values - problem.y) / (1 - np.minimum(fit.leverage, _MAX_LEVERAGE))
-        loss, _ = huber(left_out, delta)
-        press[i] = (problem.weight * loss).sum(axis=1) / problem.weight.sum(axis=1)
+def _least_press(press: np.ndarray) -> np.ndarray:
+    """Which of the strengths (s, t) is the best of each target: half by its own score, half by that of all."""
     relative = press / np.maximum(press.min(axis=0), 1e-12)
     score = relative / 2 + relative.mean(axis=1, keepdims=True) / 2
-    best = np.argmin(score, axis=0)
-    column = np.arange(t)
-
-    def pick(name: str) -> np.ndarray:
-        return np.stack([getattr(fit, name) for fit in fits])[best, column]
-
-    residual = np.where(problem.weight > 0, pick("values") - problem.y, np.nan).T
-    residual = np.clip(residual, -OUTLIER, OUTLIER)
-    deviation = residual_std(residual, pick("freedom"))
-    return Penalised(pick("theta"), deviation, strengths[best], pick("objective"), press[best, column])
+    return np.argmin(score, axis=0)
