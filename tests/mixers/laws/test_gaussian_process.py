@@ -244,6 +244,17 @@ def test_the_gradient_is_finite_at_a_corner():
     assert np.isfinite(gradient).all()
 
 
+def test_the_gradient_over_several_scales_equals_finite_differences():
+    fitted, at = fit(planted.scaled_swarm(45)), Scale(np.float64(9e6), np.float64(3e9))
+    p = np.array([0.4, 0.3, 0.2, 0.1])
+    value, gradient = fitted.value_and_gradient(p, at)
+    assert np.allclose(value, fitted.predict(p, at).mean)
+    for j in range(4):
+        move = 1e-6 * np.eye(4)[j]
+        ahead, behind = (fitted.predict(p + s * move, at).mean for s in (1, -1))
+        assert np.allclose(gradient[:, j], (ahead - behind) / 2e-6, atol=1e-6)
+
+
 def test_72_runs_of_the_pile_rank_the_others_as_published(public_table):
     swarm = read_swarm(public_table("regmix_pile"), SumTolerance.widened(None)).runs
     small = [i for i, name in enumerate(swarm.run_ids) if name.startswith("train1m")]
