@@ -190,6 +190,7 @@ def pose(swarm: Swarm, wish: Wish, scale: Scale) -> Question:
         kl_to_prior=wish.kl_to_prior,
         scale=scale,
         target_tokens=wish.target_tokens,
+        max_epochs=wish.max_epochs,
     )
     return Question(wish, problem, remarks)
 

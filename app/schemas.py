@@ -436,7 +436,7 @@ class DomainWeight(Answer):
 
 
 class RecommendationRead(Answer):
-    """``predictions`` holds ``recommended`` and each baseline (``natural``, ``uniform``, ``best_measured``)."""
+    """``predictions`` holds ``recommended`` and each baseline (``natural``, ``uniform``, ``best_measured``, ...)."""
 
     id: UUID
     study_id: UUID

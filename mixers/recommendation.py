@@ -7,44 +7,86 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mixers.fidelity import objective_values
+from mixers.baselines import BEST_MEASURED, RECOMMENDED, best_measured, largest_scale
 from mixers.laws import CalibratedLaw
 from mixers.laws.base import FittedLaw
 from mixers.laws.calibrated import Z90
 from mixers.objectives import Objective
-from mixers.optimizers import minimize_objective
-from mixers.priors import natural, uniform
-from mixers.simplex import FeasibleSet, epochs
-from mixers.types import Domains, Observations, Prediction, Scale, Solution, Targets
+from mixers.optimizers import solve
+from mixers.problem import Problem, comparison_mixtures, objective_of
+from mixers.sensitivity import Sensitivity, sensitivity
+from mixers.shadow_prices import Prices, shadow_prices
+from mixers.simplex import epochs
+from mixers.types import Observations, Prediction, Solution
+from mixers.worst_mixture import worst_mixture
 
 # A weight this close to its upper bound is held by it.
 _AT_BOUND = 1e-6
+# Of the spread of the objective over the runs: what the sensitivity counts as equally good when no margin is given.
+_MARGIN = 0.01
+# An L1 distance to the nearest run above which nothing like the mixture was measured.
+_FAR = 0.5
 
-
-@dataclass(frozen=True)
-class Problem:
-    """What is asked: the least weighted mean of the targets at ``scale``, inside ``feasible``, near the prior.
-
-    Args:
-        kl_to_prior: weight of KL(p || prior), in units of the targets.
-        target_tokens: tokens of the planned run, for the epochs; None when not known.
-    """
-
-    domains: Domains
-    targets: Targets
-    feasible: FeasibleSet
-    kl_to_prior: float
-    scale: Scale
-    target_tokens: float | None = None
+__all__ = [
+    "Checks",
+    "Gain",
+    "MixturePrediction",
+    "Problem",
+    "Recommendation",
+    "WorstCase",
+    "best_measured",
+    "interval",
+    "largest_scale",
+    "predict_mixtures",
+    "recommend",
+]
 
 
 @dataclass(frozen=True)
 class MixturePrediction:
-    """Targets of one mixture (t,), and their weighted mean with the standard deviation of a new measurement."""
+    """Targets of one mixture (t,), and the objective with the standard deviation of a new measurement.
+
+    The objective is the weighted mean, or the worst excess where that is minimised (then the deviation is that of the
+    row that is worst), without pull and costs.
+    """
 
     objective_mean: float
     objective_std: float
     targets: Prediction
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better the recommended mixture is predicted to be than a baseline: baseline minus recommended.
+
+    The deviations are those of the difference of two new measurements whose errors are independent. Two predictions of
+    one law share part of their errors, so the intervals are a little too wide rather than too narrow.
+    """
+
+    objective_mean: float
+    objective_std: float
+    targets: Prediction
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The mixture that the law expects to be worst, to train as a test of the law."""
+
+    weights: Float[np.ndarray, " k"]
+    prediction: MixturePrediction
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is computed beside the weights.
+
+    Args:
+        margin: of the sensitivity, in units of the objective; 1 % of the spread over the runs when left out.
+    """
+
+    worst: bool = True
+    sensitivity: bool = True
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +95,16 @@ class Recommendation:
 
     Args:
         epochs: passes over each domain, NaN where not known. capped: where the upper bound holds the weight.
-        mixtures: ``recommended``, ``natural``, ``uniform`` and, when runs were given, ``best_measured``.
+        wasted_tokens: tokens of the run lost to repetition on each domain (k,), NaN where they are not known.
+        mixtures: ``recommended`` and every baseline: ``natural``, ``uniform``, ``temperature``; where they are known
+            ``unimax``, ``current``, ``best_measured`` and those of the problem.
+        gains: of the recommended mixture over each baseline.
+        outside: the baselines that the constraints do not allow.
+        prices: of the active constraints.
+        within_noise: whether the predicted gain over the best measured mixture is within the noise; None without one.
+        offered: the name of the mixture to act on: ``recommended``, or ``best_measured`` when it is allowed and the
+            gain over it is within the noise.
+        unseen: domains that no run contained: the law knows nothing about them.
         message: what a reader must know, in sentences.
     """
 
@@ -61,53 +112,101 @@ class Recommendation:
     epochs: Float[np.ndarray, " k"]
     max_weight: Float[np.ndarray, " k"]
     capped: Bool[np.ndarray, " k"]
+    wasted_tokens: Float[np.ndarray, " k"]
     mixtures: dict[str, Float[np.ndarray, " k"]]
     predictions: dict[str, MixturePrediction]
+    gains: dict[str, Gain]
+    outside: tuple[str, ...]
+    prices: Prices
+    worst: WorstCase | None
+    sensitivity: Sensitivity | None
+    within_noise: bool | None
+    offered: str
+    unseen: tuple[str, ...]
     message: str
+
+    @property
+    def offered_weights(self) -> Float[np.ndarray, " k"]:
+        """The weights of the mixture to act on."""
+        return self.mixtures[self.offered]
 
 
 def recommend(
-    fitted: FittedLaw, problem: Problem, runs: Observations | None, rng: np.random.Generator
+    fitted: FittedLaw,
+    problem: Problem,
+    runs: Observations | None,
+    rng: np.random.Generator,
+    checks: Checks | None = None,
 ) -> Recommendation:
-    """Solve ``problem`` under ``fitted`` and predict the baselines beside it."""
-    weights = problem.targets.weights
-    objective = Objective(fitted, problem.scale, weights, problem.kl_to_prior, problem.domains.prior)
-    solution = minimize_objective(objective, problem.feasible, rng)
-    mixtures = {
-        "recommended": solution.weights,
-        "natural": natural(problem.domains),
-        "uniform": uniform(problem.domains),
-    }
-    best = None if runs is None else best_measured(runs)
-    if best is not None:
-        mixtures["best_measured"] = best
-    predictions = dict(zip(mixtures, predict_mixtures(fitted, problem, np.stack(list(mixtures.values()))), strict=True))
-    upper = problem.feasible.upper
-    capped = (solution.weights >= upper - _AT_BOUND) & (upper < 1)
+    """Solve ``problem`` under ``fitted`` and predict the baselines beside it.
+
+    Raises:
+        Infeasible: no mixture satisfies the limits on targets.
+        InvalidInput: the problem names a baseline, family or target that is not there.
+    """
+    checks = checks or Checks()
+    baselines = comparison_mixtures(problem, runs)
+    objective = objective_of(fitted, problem, runs, baselines)
+    solution = solve(objective, problem.feasible, rng).solution
+    p = solution.weights
+    mixtures = {RECOMMENDED: p, **baselines}
+    stacked = np.stack(list(mixtures.values()))
+    predictions = dict(zip(mixtures, predict_mixtures(fitted, problem, stacked, objective), strict=True))
+    gains = {name: _gain(predictions[name], predictions[RECOMMENDED]) for name in baselines}
+    inside = problem.feasible.inside(stacked[1:], 1e-6)
+    outside = tuple(name for name, good in zip(baselines, inside, strict=True) if not good)
+    best = gains.get(BEST_MEASURED)
+    within_noise = None if best is None else best.objective_mean < Z90 * best.objective_std
+    offered = BEST_MEASURED if within_noise and BEST_MEASURED not in outside else RECOMMENDED
+    unseen = _unseen(runs)
     return Recommendation(
         solution,
-        epochs(solution.weights, problem.domains, problem.target_tokens),
-        upper.copy(),
-        capped,
+        epochs(p, problem.domains, problem.target_tokens),
+        problem.feasible.upper.copy(),
+        (p >= problem.feasible.upper - _AT_BOUND) & (problem.feasible.upper < 1),
+        _wasted_tokens(problem, p),
         mixtures,
         predictions,
-        _message(solution, problem, runs, mixtures, predictions),
+        gains,
+        outside,
+        shadow_prices(objective, problem.feasible, p),
+        _worst_case(objective, problem, rng) if checks.worst else None,
+        _sensitivity(objective, problem, runs, p, checks, rng) if checks.sensitivity else None,
+        within_noise,
+        offered,
+        unseen,
+        " ".join(_sentences(solution, best, within_noise, offered, outside, unseen, runs)),
     )
 
 
-def predict_mixtures(fitted: FittedLaw, problem: Problem, p: Float[np.ndarray, "m k"]) -> list[MixturePrediction]:
-    """Predicted targets and objective of each row of ``p`` at the scale of the problem."""
+def predict_mixtures(
+    fitted: FittedLaw, problem: Problem, p: Float[np.ndarray, "m k"], objective: Objective | None = None
+) -> list[MixturePrediction]:
+    """Predicted targets and objective of each row of ``p`` at the scale of the problem.
+
+    Args:
+        objective: that of :func:`objective_of`; without it the weighted mean is predicted.
+    """
     prediction = fitted.predict(p, problem.scale)
-    weights = problem.targets.weights / problem.targets.weights.sum()
-    mean = objective_values(prediction.mean, weights)
-    if isinstance(fitted, CalibratedLaw):
-        std = fitted.weighted_std(prediction.std, weights)
-    else:  # without known correlations: fully correlated errors, the widest interval
-        std = prediction.std @ weights
+    weights = np.broadcast_to(problem.weights, prediction.mean.shape)
+    mean = prediction.mean @ problem.weights
+    if objective is not None and objective.worst is not None:
+        mean = objective.aggregate(prediction.mean)
+        weights = np.array([objective.gradient_rows(y) for y in prediction.mean])
     return [
-        MixturePrediction(float(mean[i]), float(std[i]), Prediction(prediction.mean[i], prediction.std[i]))
+        MixturePrediction(
+            float(mean[i]),
+            _weighted_std(fitted, prediction.std[i], weights[i]),
+            Prediction(prediction.mean[i], prediction.std[i]),
+        )
         for i in range(len(p))
     ]
+
+
+def _weighted_std(fitted: FittedLaw, std: np.ndarray, weights: np.ndarray) -> float:
+    if isinstance(fitted, CalibratedLaw):
+        return float(fitted.weighted_std(std, weights))
+    return float(std @ weights)  # without known correlations: fully correlated errors, the widest interval
 
 
 def interval(mean: float, std: float) -> tuple[float, float]:
@@ -115,60 +214,78 @@ def interval(mean: float, std: float) -> tuple[float, float]:
     return mean - Z90 * std, mean + Z90 * std
 
 
-def best_measured(runs: Observations) -> Float[np.ndarray, " k"] | None:
-    """The mixture with the lowest measured objective at the largest scale that has one; None when none was measured.
-
-    Repeats of one mixture are averaged first: the luckiest of several repeats is not the best mixture.
-    """
-    value = objective_values(runs.losses, runs.targets.weights)
-    group = runs.scale_groups
-    for g in sorted(set(group.tolist()), reverse=True):
-        rows = np.flatnonzero((group == g) & np.isfinite(value))
-        if len(rows):
-            mixtures, inverse = np.unique(np.round(runs.p[rows], 9), axis=0, return_inverse=True)
-            inverse = inverse.reshape(-1)
-            mean = np.bincount(inverse, value[rows]) / np.bincount(inverse)
-            return mixtures[int(np.argmin(mean))] / mixtures[int(np.argmin(mean))].sum()
-    return None
+def _gain(baseline: MixturePrediction, recommended: MixturePrediction) -> Gain:
+    return Gain(
+        baseline.objective_mean - recommended.objective_mean,
+        float(np.hypot(baseline.objective_std, recommended.objective_std)),
+        Prediction(
+            baseline.targets.mean - recommended.targets.mean, np.hypot(baseline.targets.std, recommended.targets.std)
+        ),
+    )
 
 
-def largest_scale(runs: Observations) -> Scale:
-    """The largest N among the runs and the largest D at that N; NaN where not known."""
-    params = runs.model_params
-    if np.isnan(params).all():
-        rows = np.ones(len(runs), bool)
-        top = np.nan
-    else:
-        top = float(np.nanmax(params))
-        rows = params == top
-    tokens = runs.train_tokens[rows]
-    return Scale(np.float64(top), np.float64(np.nan if np.isnan(tokens).all() else np.nanmax(tokens)))
+def _wasted_tokens(problem: Problem, p: np.ndarray) -> np.ndarray:
+    repetition = problem.repetition
+    if repetition is None:
+        return np.full(len(p), np.nan)
+    known = np.isfinite(problem.domains.available_tokens)
+    return np.where(known, repetition.wasted(p) * repetition.target_tokens, np.nan)
 
 
-def _message(
-    solution: Solution,
+def _worst_case(objective: Objective, problem: Problem, rng: np.random.Generator) -> WorstCase:
+    p = worst_mixture(objective, problem.feasible, rng)
+    return WorstCase(p, predict_mixtures(objective.law, problem, p[None], objective)[0])
+
+
+def _sensitivity(
+    objective: Objective,
     problem: Problem,
     runs: Observations | None,
-    mixtures: dict[str, np.ndarray],
-    predictions: dict[str, MixturePrediction],
-) -> str:
+    p: np.ndarray,
+    checks: Checks,
+    rng: np.random.Generator,
+) -> Sensitivity:
+    margin = checks.margin
+    if margin is None:
+        seen = problem.feasible.sample(500, np.ones(len(p)), rng) if runs is None or len(runs) == 0 else runs.p
+        margin = max(_MARGIN * float(np.ptp(objective.predicted(seen))), 1e-9)
+    return sensitivity(objective, problem.feasible, p, margin, rng)
+
+
+def _unseen(runs: Observations | None) -> tuple[str, ...]:
+    if runs is None or len(runs) == 0:
+        return ()
+    return tuple(name for name, most in zip(runs.domains.names, runs.p.max(axis=0), strict=True) if most <= 0)
+
+
+def _sentences(
+    solution: Solution,
+    best: Gain | None,
+    within_noise: bool | None,
+    offered: str,
+    outside: tuple[str, ...],
+    unseen: tuple[str, ...],
+    runs: Observations | None,
+) -> list[str]:
     sentences = [f"Solver: {solution.message}."]
-    chosen = predictions["recommended"]
-    outside = [name for name in ("natural", "uniform", "best_measured") if name in mixtures]
-    outside = [name for name in outside if not problem.feasible.contains(mixtures[name], 1e-6)]
     if outside:
         sentences.append(f"Outside of the constraints, shown for comparison only: {', '.join(outside)}.")
-    if "best_measured" in predictions:
-        gain = predictions["best_measured"].objective_mean - chosen.objective_mean
-        if gain < Z90 * chosen.objective_std:
-            sentences.append(
-                f"The predicted gain over the best measured mixture ({gain:.4f}) is within the noise of a prediction "
-                f"({Z90 * chosen.objective_std:.4f}): where it is allowed, the best measured mixture is as good."
-            )
+    if best is not None and within_noise:
+        advice = "it is offered instead" if offered == BEST_MEASURED else "but the constraints do not allow that one"
+        sentences.append(
+            f"The predicted gain over the best measured mixture ({best.objective_mean:.4f}) is within the noise of "
+            f"the difference of two measurements ({Z90 * best.objective_std:.4f}): {advice}."
+        )
+    if unseen:
+        held = sum(float(solution.weights[runs.domains.names.index(name)]) for name in unseen) if runs else 0.0
+        sentences.append(
+            f"No run contained {', '.join(unseen)}: the law knows nothing about "
+            f"{'it' if len(unseen) == 1 else 'them'}, and {held:.3f} of the recommended mixture rests on that."
+        )
     if runs is not None and len(runs):
         reach = np.abs(runs.p - solution.weights).sum(axis=1).min()
-        if reach > 0.5:
+        if reach > _FAR:
             sentences.append(
                 f"The recommended mixture is far from every run (L1 distance {reach:.2f}): train it first."
             )
-    return " ".join(sentences)
+    return sentences

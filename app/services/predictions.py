@@ -65,6 +65,7 @@ def problem_of(session: Session, fit: Fit, objective: Objective, constraints: Co
         kl_to_prior=objective.kl_to_prior,
         scale=scale,
         target_tokens=None if constraints.target_tokens is None else float(constraints.target_tokens),
+        max_epochs=constraints.max_epochs,
     )
 
 

@@ -226,7 +226,8 @@ def test_a_recommendation_finds_the_planted_optimum_under_caps(
     assert made["stages"] == [
         {"from_token": 0, "to_token": 20_000, "weights": pytest.approx({n: r["weight"] for n, r in rows.items()})}
     ]
-    assert list(made["predictions"]) == ["recommended", "natural", "uniform", "best_measured"]
+    baselines = ["natural", "uniform", "temperature", "unimax", "best_measured"]
+    assert list(made["predictions"]) == ["recommended", *baselines]
     assert made["predictions"]["natural"]["weights"] == pytest.approx(weights(0.5, 0.3, 0.2))
     assert made["solver_status"] in ("optimal", "converged")
     assert made["message"]

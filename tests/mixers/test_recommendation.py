@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from mixers.certificates import duality_gap
 from mixers.errors import TooFewRuns
 from mixers.laws import LAWS, Form
 from mixers.laws.bimix import FittedBiMix
 from mixers.laws.log_linear import FittedLogLinear
 from mixers.laws.noise import Noise
 from mixers.objectives import Objective, kl_divergence
-from mixers.optimizers import duality_gap, minimize_objective
-from mixers.recommendation import Problem, best_measured, interval, largest_scale, recommend
+from mixers.optimizers import minimize_objective
+from mixers.recommendation import Checks, Problem, best_measured, interval, largest_scale, recommend
 from mixers.simplex import FeasibleSet
 from mixers.types import Scale, SolveStatus
 from mixers.verification import contrast, mean_and_stderr
@@ -131,16 +132,18 @@ def full_problem(runs, kl=0.0, **constraints) -> Problem:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_every_law_gives_a_feasible_recommendation_beside_the_baselines(name):
-    runs = planted.swarm(60)
+    runs = planted.scaled_swarm(60) if LAWS[name].needs.min_scales > 1 else planted.swarm(60)
     fitted = LAWS[name].fit(runs, rng())
     problem = full_problem(runs, 0.05, target_tokens=1e10, max_epochs=4.0)
-    answer = recommend(fitted, problem, runs, rng())
+    answer = recommend(fitted, problem, runs, rng(), Checks(sensitivity=fitted.form == Form.CONVEX))
     assert problem.feasible.contains(answer.mixtures["recommended"], 1e-9)
-    assert set(answer.mixtures) == {"recommended", "natural", "uniform", "best_measured"} == set(answer.predictions)
+    names = {"recommended", "natural", "uniform", "temperature", "unimax", "best_measured"}
+    assert set(answer.mixtures) == names == set(answer.predictions) == {*answer.gains, "recommended"}
     assert np.allclose(answer.epochs, answer.solution.weights * 1e10 / problem.domains.available_tokens)
     assert (answer.epochs <= 4 + 1e-6).all()
-    if fitted.form != Form.STEPS:
+    if fitted.form == Form.CONVEX:
         assert answer.solution.residual < 1e-6
+        assert answer.prices.residual < 1e-5
 
 
 def test_active_caps_are_marked():
