@@ -7,12 +7,13 @@ mean_j t_ij = 0: then log(k_i) + c_i describe the uniform mixture, and t_ij how 
 
 It is the same family of curves as ``log_linear`` (k folded into the exponent). What differs is how it is held:
 
-    here         the paper's Huber threshold of .02 nats, one weak prior for every table, the curve believed everywhere
+    here         the paper's Huber threshold of .02 nats, one weak prior for every table, no pure mixture more than 5
+                 ranges of the runs above c, the curve believed everywhere
     log_linear   a ridge whose strength the runs choose by leave-one-out error, and a tangent beyond the runs
 
-So this one costs a few fits and its constants can be compared between targets, tables and the paper; it reads strong
-curvature out of few, widely spread runs, where a ridge chosen by noisy scores flattens it. ``log_linear`` adapts to
-noisy tables with many domains. The comparison out of fold says which holds on the data at hand.
+So this one costs few fits, its constants can be compared between targets, tables and the paper, and it reads strong
+curvature out of few, widely spread runs, where a strength chosen by noisy scores flattens it. ``log_linear`` adapts to
+tables that are mostly noise. The comparison out of fold says which holds on the data at hand.
 """
 
 from __future__ import annotations

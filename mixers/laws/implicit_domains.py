@@ -21,7 +21,7 @@ from jaxtyping import Int
 from mixers.folds import fold_by_mixture
 from mixers.laws.base import MixingLaw, Needs
 from mixers.laws.data_mixing_law import FittedDataMixingLaw
-from mixers.laws.exponential_sum import fit_exponential_sum, held_out_loss
+from mixers.laws.exponential_sum import fit_exponential_sum, held_out_loss, relative_score
 from mixers.laws.noise import Noise
 from mixers.types import Observations
 
@@ -81,7 +81,5 @@ def _choose_terms(runs: Observations, tried: list[int], rng: np.random.Generator
 
 
 def _best(losses: list[np.ndarray]) -> np.ndarray:
-    """The index (t,) of each target's least held-out loss; half of the score is the average over the targets."""
-    stacked = np.stack(losses)
-    relative = stacked / np.maximum(stacked[0], 1e-12)
-    return np.argmin(relative / 2 + relative.mean(axis=1, keepdims=True) / 2, axis=0)
+    """The index (t,) of each target's least held-out loss."""
+    return np.argmin(relative_score(np.stack(losses)), axis=0)

@@ -123,8 +123,8 @@ class NestedScaling(MixingLaw):
             runs.domains.names,
             runs.targets.names,
             fitted.c,
-            np.exp(fitted.log_front[:, 0]),
-            fitted.slopes[:, 0],
+            np.exp(fitted.log_k),
+            fitted.slopes,
             terms,
             lean,
             axes,
@@ -140,9 +140,9 @@ def _scale_terms(
     axis = np.flatnonzero(axes.varies)
     amplitude, exponent = np.zeros((t, 2)), np.full((t, 2), 1.0)
     lean, covariance = np.zeros((t, 2, k)), np.zeros((t, 4, 4))
-    amplitude[:, axis] = np.exp(fitted.log_front[:, 1:]) * rows.used
+    amplitude[:, axis] = np.exp(fitted.log_front) * rows.used
     exponent[:, axis] = fitted.exponents
-    lean[:, axis] = fitted.slopes[:, 1:] * rows.used[:, :, None]
+    lean[:, axis] = fitted.lean * rows.used[:, :, None]
     # From the logs that were fitted to amplitude and exponent.
     unit = np.stack([amplitude, np.where(amplitude > 0, exponent, 0.0)], axis=2)[:, axis].reshape(t, -1)
     four = np.stack([2 * axis, 2 * axis + 1], axis=1).reshape(-1)

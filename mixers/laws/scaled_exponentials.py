@@ -2,8 +2,8 @@
 
     y_i(p, N, D) = c_i + sum_s exp(a_is + t_is . p - alpha_is x_s),     x_0 = 0,  x_s = log(N / N_ref) or log(D / D_ref)
 
-Without a second scale it is the sum of exponential_sum.py with one term, and c, a_0 and t_0 have that one's priors. In
-addition
+Without a second scale it is the sum of exponential_sum.py with one term, and that term has the prior and the bound
+given there, the ranges taken within scales. In addition
 
     t_isj ~ N(0, 1)  for s > 0,        log alpha_is ~ N(log 0.45, 0.4^2)
 
@@ -14,6 +14,7 @@ al. 2022) and 0.9 (Ye et al. 2025). Rows of one mixture share an offset, see mix
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,12 +22,12 @@ from jaxtyping import Bool, Float, Int
 from mixers.fitting import Fit, LeastSquares, keep_best, solve
 from mixers.folds import mixture_labels
 from mixers.laws.exponential_sum import (
-    LOG_WEIGHT_STD,
     MAX_EXPONENT,
     OWN_SLOPE,
     SLOPE_STD,
     covariance_with_domains,
     huber_threshold,
+    most_exponent,
     span,
 )
 from mixers.laws.levels import Levels
@@ -44,25 +45,32 @@ _NOISE = 0.25
 _LOG_FRONT_STD, _FRONT_SLOPE_STD = 100.0, 1.0
 _EXPONENT, _LOG_EXPONENT_STD = 0.45, 0.4
 _EXPONENT_RANGE = (0.05, 2.0)
+# Where the search starts: of what lies between the floor and the least loss, the share below c.
 _FLOOR_STARTS = (0.3, 0.8)
+# Log of the first term's share of the largest it may have, at most.
+_START_BELOW_MOST = -1.5
+_MAX_FRONT_SLOPE = 3.0
 _SCREENING_STEPS = 8
 _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class ScaledExponentials:
-    """c (t,), slopes t (t, s, k) with mean 0 and exponents alpha (t, s - 1).
+    """c, log k (t,), t (t, k) with mean 0: the mixing law. Of the x axes that vary:
 
     Args:
-        log_front: a of the first term; of the others log of what they are at the middle of the mixtures; shape (t, s).
-        covariance: of (log front, log alpha) of these others in turn, shape (t, 2 (s - 1), 2 (s - 1)).
+        log_front: log of the term at the mean mixture and the reference, shape (t, x). exponents: alpha, (t, x).
+        lean: of that log with the mixture, with mean 0, shape (t, x, k).
+        covariance: of (log front, log alpha) of the axes in turn, shape (t, 2 x, 2 x).
         residual_std: shape (t,), of a run.
     """
 
     c: Float[np.ndarray, " t"]
-    log_front: Float[np.ndarray, "t s"]
-    slopes: Float[np.ndarray, "t s k"]
+    log_k: Float[np.ndarray, " t"]
+    slopes: Float[np.ndarray, "t k"]
+    log_front: Float[np.ndarray, "t x"]
     exponents: Float[np.ndarray, "t x"]
+    lean: Float[np.ndarray, "t x k"]
     covariance: Float[np.ndarray, "t d d"]
     residual_std: Float[np.ndarray, " t"]
 
@@ -75,6 +83,7 @@ class ScaledRows:
         x: log N / N_ref and log D / D_ref, of the axes that vary. used: whether they vary where a target was measured.
         y, weight, spread: see parametric.in_spread_units. levels: of y.
         own: the domain that lowers each target most, within scales.
+        within: the largest range of each target among the runs of one scale.
     """
 
     p: Float[np.ndarray, "n k"]
@@ -86,6 +95,7 @@ class ScaledRows:
     levels: Levels
     offsets: MixtureOffsets
     own: Int[np.ndarray, " t"]
+    within: Float[np.ndarray, " t"]
 
     @classmethod
     def of(cls, runs: Observations, axes: ScaleAxes) -> ScaledRows:
@@ -95,8 +105,9 @@ class ScaledRows:
         ratio = axes.log_ratios(runs.scale, (len(runs),))
         used = axes.vary_where(ratio, weight > 0)[:, axes.varies]
         offsets = MixtureOffsets.of(np.sort(label), weight, _OFFSET_VARIANCE)
-        own = _own_domains(runs.p, y, weight, runs.scale_groups)
-        return cls(runs.p, ratio[:, axes.varies].T, used, y, weight, spread, Levels.of(y, weight), offsets, own)
+        own, within = _within_scales(runs.p, y, weight, runs.scale_groups)
+        x = ratio[:, axes.varies].T
+        return cls(runs.p, x, used, y, weight, spread, Levels.of(y, weight), offsets, own, within)
 
     @property
     def terms(self) -> int:
@@ -104,9 +115,23 @@ class ScaledRows:
         return 1 + len(self.x)
 
     @property
+    def parts(self) -> tuple[slice, slice, slice, slice]:
+        """Of theta = (share of c, log fronts (x), log alpha (x), exponents of the pure mixtures in the first term (k),
+        slopes of the others (x k)): all but the first."""
+        x, k = len(self.x), self.p.shape[1]
+        ends = np.cumsum([1, x, x, k, x * k]).tolist()
+        fronts, alphas, pure, slopes = (slice(*pair) for pair in pairwise(ends))
+        return fronts, alphas, pure, slopes
+
+    @property
     def size(self) -> int:
-        """Of theta = (share of c, a (s), log alpha (s - 1), t (s k))."""
-        return 2 * self.terms + self.terms * self.p.shape[1]
+        """Of theta."""
+        return self.parts[3].stop
+
+    @property
+    def most(self) -> Float[np.ndarray, " t"]:
+        """The largest exponent of a pure mixture in the first term; theta counts from it."""
+        return most_exponent(self.within)
 
     @property
     def middle(self) -> Float[np.ndarray, " k"]:
@@ -126,34 +151,40 @@ def fit_scaled_exponentials(rows: ScaledRows) -> ScaledExponentials:
     return _unpack(rows, solve(_problems(rows, screened.theta[None]), tolerance=_TOLERANCE))
 
 
-def _own_domains(p: np.ndarray, y: np.ndarray, weight: np.ndarray, group: np.ndarray) -> np.ndarray:
-    covariance = np.zeros((len(y), p.shape[1]))
+def _within_scales(
+    p: np.ndarray, y: np.ndarray, weight: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The domain that lowers each target most, and the largest range of each target, among runs of one scale; (t,)."""
+    covariance, within = np.zeros((len(y), p.shape[1])), np.zeros(len(y))
     for g in np.unique(group):
         rows = np.flatnonzero(group == g)
         measured = weight[:, rows].any(axis=1)
         here = y[measured][:, rows], weight[measured][:, rows]
-        covariance[measured] += covariance_with_domains(p[rows], *here, Levels.of(*here))
-    return np.argmin(covariance, axis=1)
+        levels = Levels.of(*here)
+        covariance[measured] += covariance_with_domains(p[rows], *here, levels)
+        within[measured] = np.maximum(within[measured], levels.high - levels.low)
+    return np.argmin(covariance, axis=1), within
 
 
 def _start(rows: ScaledRows, share: float) -> np.ndarray:
-    """theta (t, P): all terms equal, the first lowered by the own domain."""
-    t, k, terms, levels = len(rows.y), rows.p.shape[1], rows.terms, rows.levels
+    """theta (t, P): all terms equal, as far as the first may be, which the own domain lowers."""
+    levels = rows.levels
     floor = levels.floor + share * (levels.low - levels.floor)
-    theta = np.zeros((t, rows.size))
+    level = np.log(np.maximum(levels.middle - floor, 1e-6) / rows.terms)
+    fronts, alphas, pure, _ = rows.parts
+    theta = np.zeros((len(rows.y), rows.size))
     theta[:, 0] = (floor - levels.floor) / span(levels)
-    theta[:, 1 : 1 + terms] = np.log(np.maximum(levels.middle - floor, 1e-6) / terms)[:, None]
-    theta[:, 1 + terms : 2 * terms] = np.log(_EXPONENT)
-    first = theta[:, 2 * terms : 2 * terms + k]
-    first[np.arange(t), rows.own] = OWN_SLOPE
-    first -= first.mean(axis=1, keepdims=True)
+    theta[:, fronts] = level[:, None]
+    theta[:, alphas] = np.log(_EXPONENT)
+    theta[:, pure] = np.minimum(level - rows.most, _START_BELOW_MOST)[:, None]
+    theta[np.arange(len(rows.y)), pure.start + rows.own] += OWN_SLOPE
     return theta
 
 
 def _problems(rows: ScaledRows, starts: np.ndarray) -> LeastSquares:
     """The problems of every start (outermost) and target, on quasi-demeaned rows."""
     s, t, size = starts.shape
-    terms, x, k = rows.terms, len(rows.x), rows.p.shape[1]
+    _, alphas, pure, slopes = rows.parts
 
     def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         target = index % t
@@ -161,10 +192,11 @@ def _problems(rows: ScaledRows, starts: np.ndarray) -> LeastSquares:
         return rows.offsets.demean(values, target), rows.offsets.demean(jacobian, target)
 
     centre = _start(rows, _FLOOR_STARTS[-1])
-    centre[:, 2 * terms :] = 0
-    low, high = np.log(_EXPONENT_RANGE)
-    lower = np.concatenate([[0.0], np.full(terms, -MAX_EXPONENT), np.full(x, low), np.full(terms * k, -MAX_EXPONENT)])
-    upper = np.concatenate([[1.0], np.full(terms, MAX_EXPONENT), np.full(x, high), np.full(terms * k, MAX_EXPONENT)])
+    centre[:, pure] = centre[:, pure].max(axis=1, keepdims=True)
+    lower, upper = np.full(size, -2 * MAX_EXPONENT), np.full(size, MAX_EXPONENT)
+    lower[0], upper[0], upper[pure] = 0.0, 1.0, 0.0
+    lower[alphas], upper[alphas] = np.log(_EXPONENT_RANGE)
+    lower[slopes], upper[slopes] = -_MAX_FRONT_SLOPE, _MAX_FRONT_SLOPE
     return LeastSquares(
         model,
         np.tile(rows.offsets.demean(rows.y, np.arange(t)), (s, 1)),
@@ -180,19 +212,20 @@ def _problems(rows: ScaledRows, starts: np.ndarray) -> LeastSquares:
 
 def _values(rows: ScaledRows, theta: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The law (b, n) and its Jacobian (b, n, P)."""
-    b, n, k, terms = len(theta), *rows.p.shape, rows.terms
+    b, n, k, x = len(theta), *rows.p.shape, len(rows.x)
+    fronts, alphas, pure, slopes = rows.parts
     width = span(rows.levels)[target, None]
-    exponents = np.exp(theta[:, 1 + terms : 2 * terms])
-    exponent = theta[:, 1 : 1 + terms, None] + theta[:, 2 * terms :].reshape(b, terms, k) @ rows.p.T
-    exponent[:, 1:] -= exponents[:, :, None] * rows.x
-    grown = np.exp(np.minimum(exponent, MAX_EXPONENT)).transpose(0, 2, 1)  # (b, n, s)
-    grown[:, :, 1:] *= rows.used[target][:, None]
+    alpha = np.exp(theta[:, alphas])
+    mixing = np.exp(theta[:, pure] @ rows.p.T + rows.most[target, None])  # (b, n)
+    exponent = theta[:, fronts, None] + theta[:, slopes].reshape(b, x, k) @ rows.p.T - alpha[:, :, None] * rows.x
+    scaled = np.exp(np.minimum(exponent, MAX_EXPONENT)).transpose(0, 2, 1) * rows.used[target][:, None]  # (b, n, x)
     jacobian = np.empty((b, n, rows.size))
     jacobian[:, :, 0] = width
-    jacobian[:, :, 1 : 1 + terms] = grown
-    jacobian[:, :, 1 + terms : 2 * terms] = -grown[:, :, 1:] * rows.x.T * exponents[:, None, :]
-    jacobian[:, :, 2 * terms :] = (grown[:, :, :, None] * rows.p[:, None, :]).reshape(b, n, terms * k)
-    return rows.levels.floor[target, None] + width * theta[:, :1] + grown.sum(axis=2), jacobian
+    jacobian[:, :, fronts] = scaled
+    jacobian[:, :, alphas] = -scaled * rows.x.T * alpha[:, None, :]
+    jacobian[:, :, pure] = mixing[:, :, None] * rows.p
+    jacobian[:, :, slopes] = (scaled[:, :, :, None] * rows.p[:, None, :]).reshape(b, n, x * k)
+    return rows.levels.floor[target, None] + width * theta[:, :1] + mixing + scaled.sum(axis=2), jacobian
 
 
 def _precision(rows: ScaledRows) -> np.ndarray:
@@ -200,40 +233,44 @@ def _precision(rows: ScaledRows) -> np.ndarray:
     does after the offsets."""
     mixtures = (np.add.reduceat(rows.weight, rows.offsets.starts, axis=1) > 0).sum(axis=1)
     variance = (_NOISE * rows.delta) ** 2 * rows.offsets.row_worth.sum(axis=1) / mixtures
-    k, x = rows.p.shape[1], len(rows.x)
-    fronts = [LOG_WEIGHT_STD] + [_LOG_FRONT_STD] * x + [_LOG_EXPONENT_STD] * x
-    std = np.array(fronts + [SLOPE_STD] * k + [_FRONT_SLOPE_STD] * (x * k))
-    return np.concatenate([np.full((len(variance), 1), 1e-8), variance[:, None] / std**2], axis=1)
+    std = np.ones(rows.size)
+    for part, value in zip(rows.parts, (_LOG_FRONT_STD, _LOG_EXPONENT_STD, SLOPE_STD, _FRONT_SLOPE_STD), strict=True):
+        std[part] = value
+    precision = variance[:, None] / std**2
+    precision[:, 0] = 1e-8
+    return precision
 
 
 def _unpack(rows: ScaledRows, fit: Fit) -> ScaledExponentials:
-    t, terms, theta = len(rows.y), rows.terms, fit.theta
-    slopes = theta[:, 2 * terms :].reshape(t, terms, -1)
-    centre = slopes.mean(axis=2)
-    log_front = theta[:, 1 : 1 + terms] + np.log(rows.spread)[:, None]
-    log_front[:, 0] += centre[:, 0]
-    log_front[:, 1:] += slopes[:, 1:] @ rows.middle
+    t, theta = len(rows.y), fit.theta
+    fronts, alphas, pure, slopes = rows.parts
+    lean = theta[:, slopes].reshape(t, len(rows.x), -1)
     residual = np.clip(_values(rows, theta, np.arange(t))[0] - rows.y, -OUTLIER, OUTLIER)
     worth = rows.offsets.row_worth
     left = np.maximum(worth.sum(axis=1) - fit.freedom, 1.0)
     deviation = np.sqrt((worth * residual**2).sum(axis=1) / left)
+    centre = theta[:, pure].mean(axis=1)
     return ScaledExponentials(
         (rows.levels.floor + span(rows.levels) * theta[:, 0]) * rows.spread,
-        log_front,
-        slopes - centre[:, :, None],
-        np.exp(theta[:, 1 + terms : 2 * terms]),
+        centre + rows.most + np.log(rows.spread),
+        theta[:, pure] - centre[:, None],
+        theta[:, fronts] + lean @ rows.middle + np.log(rows.spread)[:, None],
+        np.exp(theta[:, alphas]),
+        lean - lean.mean(axis=2, keepdims=True),
         _covariance(rows, fit) * (deviation**2)[:, None, None],
         deviation * rows.spread,
     )
 
 
 def _covariance(rows: ScaledRows, fit: Fit) -> np.ndarray:
-    """Of (a_s + t_s . middle, log alpha_s) for the axes s in turn, when all else is unknown too and the noise is 1."""
-    terms, k = rows.terms, rows.p.shape[1]
-    wanted = np.zeros((2 * (terms - 1), rows.size))
-    for s in range(1, terms):
-        wanted[2 * s - 2, 1 + s] = 1
-        wanted[2 * s - 2, 2 * terms + s * k : 2 * terms + (s + 1) * k] = rows.middle
-        wanted[2 * s - 1, terms + s] = 1
+    """Of (log front + lean . middle, log alpha) for the axes in turn, when all else is unknown too and the noise is
+    1."""
+    x, k = len(rows.x), rows.p.shape[1]
+    fronts, alphas, _, slopes = rows.parts
+    wanted = np.zeros((2 * x, rows.size))
+    for axis in range(x):
+        wanted[2 * axis, fronts.start + axis] = 1
+        wanted[2 * axis, slopes.start + axis * k : slopes.start + (axis + 1) * k] = rows.middle
+        wanted[2 * axis + 1, alphas.start + axis] = 1
     hessian = fit.curvature + _precision(rows)[:, :, None] * np.eye(rows.size)
     return wanted @ np.linalg.pinv(hessian, hermitian=True) @ wanted.T
