@@ -19,6 +19,7 @@ from mixers.laws.calibrated import CalibratedLaw
 from mixers.laws.capacity import Capacity, FittedCapacity
 from mixers.laws.combination import Combination, FittedCombination
 from mixers.laws.data_mixing_law import DataMixingLaw, FittedDataMixingLaw
+from mixers.laws.effective_data import EffectiveData, FittedEffectiveData
 from mixers.laws.gaussian_process import FittedGaussianProcess, GaussianProcess
 from mixers.laws.implicit_domains import FittedImplicitDomains, ImplicitDomains
 from mixers.laws.joint_scaling import FittedJointScaling, JointScaling
@@ -41,6 +42,7 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (BiMix(), FittedBiMix),
     (BiMixMulti(), FittedBiMixMulti),
     (BoxCox(), FittedBoxCox),
+    (EffectiveData(), FittedEffectiveData),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),
     (Capacity(), FittedCapacity),

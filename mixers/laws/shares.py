@@ -43,7 +43,7 @@ def share_power(
 
 @dataclass(frozen=True)
 class ShareCurves:
-    """G of fixed shares, for many exponents: log of the share or its floor, and 1 - share / floor below the floor.
+    """G and S of fixed shares, for many exponents: log of share or floor, and 1 - share / floor below the floor.
 
     Both of the shape (*batch, k) of the shares; ``base`` is exp(log_base).
     """
@@ -80,6 +80,17 @@ class ShareCurves:
         power *= self.depth
         curve += power
         return curve, by_alpha
+
+    def power_and_by_alpha(self, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """S and its derivative by alpha."""
+        power = np.exp(self.log_base * -alpha)
+        line = alpha * self.depth
+        line += 1
+        by_alpha = line * self.log_base
+        np.subtract(self.depth, by_alpha, out=by_alpha)
+        by_alpha *= power
+        power *= line
+        return power, by_alpha
 
 
 def _off_zero(alpha: np.ndarray) -> np.ndarray:

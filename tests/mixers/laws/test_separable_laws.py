@@ -5,7 +5,13 @@ import pytest
 
 from mixers.laws.bimix import BiMix
 from mixers.laws.bimix_multi import BiMixMulti
+from mixers.laws.box_cox import BoxCox
+from mixers.laws.effective_data import EffectiveData, FittedEffectiveData
+from mixers.laws.noise import Noise
 from mixers.laws.shares import ShareCurves, share_floor, share_power
+from mixers.objectives import Objective
+from mixers.optimizers import minimize_objective
+from mixers.simplex import FeasibleSet
 from mixers.types import Scale
 from tests.mixers import planted
 
@@ -64,3 +70,66 @@ def test_bimix_multi_of_one_domain_that_matters_is_bimix():
     later = Scale(np.float64(1e6), np.float64(1e11))
     assert np.allclose(multi.predict(p, runs.scale).mean, losses, rtol=0.01)
     assert np.allclose(multi.predict(p, later).mean, single.predict(p, later).mean, rtol=0.02)
+
+
+def test_box_cox_finds_that_a_target_is_nearly_straight_in_the_shares():
+    rng = np.random.default_rng(2)
+    p = planted.mixtures(200, 4, rng, 2.0)
+    straight = 3 + p @ np.array([[0.5], [-0.2], [0.1], [-0.6]])
+    runs = planted.observe(p, straight)
+    box_cox, power = (law.fit(runs, RNG) for law in (BoxCox(), BiMixMulti()))
+    error, of_powers = (np.abs(law.predict(p, SCALE).mean - straight).mean() for law in (box_cox, power))
+    assert error < 0.01  # -0.9 is not quite -1; the spread of the losses is 0.15
+    assert of_powers > 5 * error
+    assert box_cox.alpha[0, 1:] == pytest.approx(-0.9)
+
+
+def effective_loss(p, tokens, own, transfer, alpha=0.6, beta=0.4):
+    data = (p * tokens[:, None] / 1e9) ** alpha @ np.array(transfer)
+    if own is not None:
+        data = data + p[:, own] * tokens / 1e9
+    return 1.2 + 0.8 * data**-beta
+
+
+def test_effective_data_recovers_what_other_domains_are_worth():
+    rng = np.random.default_rng(3)
+    p = np.repeat(planted.mixtures(80, 3, rng, 2.0), 3, axis=0)
+    tokens = np.tile([0.5e9, 1e9, 2e9], 80)
+    losses = np.stack(
+        [effective_loss(p, tokens, 0, [0, 0.3, 0.0]), effective_loss(p, tokens, None, [0.4, 0.1, 0.8])], axis=1
+    )
+    fitted = EffectiveData().fit(planted.observe(p, losses, tokens=tokens, names=("d0", "benchmark")), RNG)
+    assert np.abs(fitted.predict(p, Scale(np.nan, tokens)).mean - losses).max() < 0.01
+    assert fitted.own.tolist() == [[True, False, False], [False] * 3]
+    assert fitted.transfer[0, 0] == 0
+    assert fitted.transfer[0, 1] == pytest.approx(0.3, abs=0.05)
+    assert fitted.transfer[0, 2] < 0.02
+    assert fitted.alpha[0] == pytest.approx(0.6, abs=0.15)
+    assert np.allclose(fitted.beta, 0.4, atol=0.05)
+    # Only ratios of the transfers show where there is no own domain.
+    assert np.allclose(fitted.transfer[1] / fitted.transfer[1].sum(), np.array([0.4, 0.1, 0.8]) / 1.3, atol=0.05)
+
+
+def test_without_transfer_the_optimum_of_effective_data_is_that_of_bimix():
+    k, rng = 4, np.random.default_rng(4)
+    front, beta = rng.uniform(0.2, 1.0, k), rng.uniform(0.1, 0.6, k)
+    domains = planted.domains(k)
+    law = FittedEffectiveData(
+        domains.names,
+        domains.names,
+        np.ones(k),
+        front,
+        beta,
+        np.full(k, 0.7),
+        np.zeros((k, k)),
+        np.full(k, 1e-3),
+        np.full(k, 1e-3),
+        np.eye(k, dtype=bool),
+        1e9,
+        Noise.of(planted.mixtures(20, k, rng), np.ones(k)),
+    )
+    objective = Objective(law, SCALE, np.ones(k), 0.0, domains.prior)
+    best = minimize_objective(objective, FeasibleSet.simplex(domains), rng).weights
+    # D_i is proportional to (beta_i C_i / lambda)^(1 / (1 + beta_i)): one lambda for all domains.
+    price = front * beta * best ** -(1 + beta)
+    assert np.allclose(price, price.mean(), rtol=1e-3)
