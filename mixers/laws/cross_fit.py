@@ -67,14 +67,16 @@ def in_turn(function: Callable[[Task], Outcome], tasks: Sequence[Task]) -> Itera
 
 
 def carry_out(task: Task) -> Outcome:
-    """Fit and predict; an error of the law is a reason, not an exception."""
+    """Fit and predict; an error of the law, or of the numerical library under it, is a reason and not an exception."""
     started = time.perf_counter()
     shape = (len(task.asked), len(task.asked.targets))
     try:
         fitted = task.law.fit(task.seen, np.random.default_rng(list(task.seed)))
         guess = fitted.predict(task.asked.p, Scale(task.asked.model_params, task.asked.train_tokens))
-    except MixError as error:
-        return np.full(shape, np.nan), np.full(shape, np.nan), time.perf_counter() - started, str(error)
+    except (MixError, np.linalg.LinAlgError, RuntimeError) as error:
+        # A comparison of many laws goes on without the one that failed, and says why.
+        reason = str(error) if isinstance(error, MixError) else f"its fit failed on these runs: {error}"
+        return np.full(shape, np.nan), np.full(shape, np.nan), time.perf_counter() - started, reason
     return guess.mean, guess.std, time.perf_counter() - started, None
 
 

@@ -81,7 +81,7 @@ def best_shares(q: Float[np.ndarray, "t m m"]) -> Float[np.ndarray, "t m"]:
         value, vector = np.linalg.eigh(q[i] / unit + 1e-9 * np.eye(m))
         root = (vector * np.sqrt(np.maximum(value, 0.0))).T
         system = np.concatenate([root, np.ones((1, m))])
-        found, _ = nnls(system, np.concatenate([np.zeros(m), [1.0]]))
+        found, _ = nnls(system, np.concatenate([np.zeros(m), [1.0]]), maxiter=100 * m)
         shares[i] = found / found.sum()
     return shares
 
