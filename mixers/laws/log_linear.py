@@ -18,14 +18,17 @@ from jaxtyping import Float
 
 from mixers.jacobians import Design, Scaled
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
-from mixers.laws.parametric import OUTLIER, Penalised, Problem, fit_penalised, in_spread_units
+from mixers.laws.parametric import STRENGTHS, Problem, fit_penalised, in_spread_units
 from mixers.types import Observations, Prediction, Scale
 
 # Starting values of the share of the loss that no mixture removes.
 _FLOOR_STARTS = (0.3, 0.8)
 # How far beyond the runs the curve is believed, in ranges of their exponents.
 _REACH = 0.25
+# Large swarms, and sparse ones with little noise, deserve weaker ridges than most.
+_STRENGTHS = (1e-5, 1e-4, *STRENGTHS)
 # exp() beyond this is no loss any more; the clip keeps far extrapolation finite.
 _MAX_EXPONENT = 50.0
 
@@ -101,8 +104,9 @@ class LogLinear(MixingLaw):
         del rng  # the starts are fixed
         self.check_enough(runs)
         y, weight, scale = in_spread_units(runs.losses)
-        fitted = _fit(runs.p, y, weight)
-        c, a, b = fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
+        levels = Levels.of(y, weight)
+        fitted = fit_penalised(log_linear_problem(runs.p, y, weight, levels), _STRENGTHS)
+        c, a, b = levels.floor + _span(levels) * fitted.theta[:, 0], fitted.theta[:, 1], fitted.theta[:, 2:]
         noise = Noise.of(runs.p, fitted.residual_std * scale)
         a = a + np.log(scale)
         edge = _edge(a[:, None] + b @ runs.p.T, weight > 0)
@@ -120,41 +124,39 @@ def _exp(exponent: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(exponent, _MAX_EXPONENT))
 
 
-def _fit(p: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Penalised:
-    """theta = (c, a, b_1 .. b_k) of each target, in spread units."""
-    n, k = p.shape
-    measured = weight > 0
-    middle = np.nanmedian(np.where(measured, y, np.nan), axis=1)
-    healthy = np.clip(y, (middle - OUTLIER)[:, None], (middle + OUTLIER)[:, None])
-    low = np.min(np.where(measured, healthy, np.inf), axis=1)
-    high = np.max(np.where(measured, healthy, -np.inf), axis=1)
-    # Losses cannot fall below 0. A negated metric has no such floor, so the law's may lie a few ranges below the data.
-    floor = np.where(low >= 0, 0.0, low - 10 * (high - low) - 1)
-    starts = np.stack([_start(low, floor, middle, share, k) for share in _FLOOR_STARTS])
+def log_linear_problem(
+    p: Float[np.ndarray, "n k"], y: Float[np.ndarray, "t n"], weight: Float[np.ndarray, "t n"], levels: Levels
+) -> Problem:
+    """What is to be fitted to losses in spread units (see parametric.in_spread_units) that lie at ``levels``.
 
+    theta = (share of c, a, b_1 .. b_k), c running from 0 to 1 between each target's own limits.
+    """
+    n, k = p.shape
+    span = _span(levels)
     design = Design(np.concatenate([np.ones((n, 1)), p], axis=1))
 
     def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, Scaled]:
         grown = _exp(theta[:, 1:] @ design.rows.T)
         own = np.broadcast_to(span[index, None, None], (*grown.shape, 1))
-        return offset[index, None] + span[index, None] * theta[:, :1] + grown, Scaled(own, grown, design)
+        return levels.floor[index, None] + span[index, None] * theta[:, :1] + grown, Scaled(own, grown, design)
 
-    # The solver's bounds are common to all targets, so c runs from 0 to 1 between each target's own limits.
-    offset, span = floor, np.maximum(high - floor, 1e-9)
-    starts[:, :, 0] = (starts[:, :, 0] - offset) / span
-    lower = np.concatenate([[0.0, -_MAX_EXPONENT], np.full(k, -_MAX_EXPONENT)])
-    upper = np.concatenate([[1.0, _MAX_EXPONENT], np.full(k, _MAX_EXPONENT)])
+    starts = np.stack([_start(levels, share, k) for share in _FLOOR_STARTS])
+    lower = np.concatenate([[0.0], np.full(k + 1, -_MAX_EXPONENT)])
+    upper = np.concatenate([[1.0], np.full(k + 1, _MAX_EXPONENT)])
     # At unit strength: slopes exp(a) b that explain the whole spread when shared evenly over the domains.
     variation = max(float(p.var(axis=0).sum()), 1e-9)
-    level = middle - (offset + span * starts[:, :, 0].mean(axis=0))
+    level = levels.middle - levels.floor - span * starts[:, :, 0].mean(axis=0)
     penalty = np.concatenate([np.full((len(y), 2), 1e-8), np.repeat(variation * level[:, None] ** 2, k, axis=1)], 1)
     centre = np.concatenate([starts[0, :, :2], np.zeros((len(y), k))], axis=1)
-    fitted = fit_penalised(Problem(model, y, weight, starts, lower, upper, centre, penalty, n))
-    fitted.theta[:, 0] = offset + span * fitted.theta[:, 0]
-    return fitted
+    return Problem(model, y, weight, starts, lower, upper, centre, penalty, jacobian_size=n)
 
 
-def _start(low: np.ndarray, floor: np.ndarray, middle: np.ndarray, share: float, k: int) -> np.ndarray:
-    c = floor + share * (low - floor)
-    level = np.log(np.maximum(middle - c, 1e-6))
-    return np.concatenate([np.stack([c, level], axis=1), np.zeros((len(low), k))], axis=1)
+def _span(levels: Levels) -> np.ndarray:
+    return np.maximum(levels.high - levels.floor, 1e-9)
+
+
+def _start(levels: Levels, share: float, k: int) -> np.ndarray:
+    """The law without slopes (t, 2 + k), its constant at a share of the least loss."""
+    c = levels.floor + share * (levels.low - levels.floor)
+    level = np.log(np.maximum(levels.middle - c, 1e-6))
+    return np.concatenate([np.stack([(c - levels.floor) / _span(levels), level], axis=1), np.zeros((len(c), k))], 1)

@@ -26,11 +26,12 @@ HUBER_DELTA = 0.5
 OUTLIER = 20.0
 # Ridge strengths, in units of the penalty that a law defines as "signal spread evenly over its parameters".
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-# A leverage of 1 means that the row is fitted exactly; its left-out residual is unknown, not infinite.
-_MAX_LEVERAGE = 0.99
+# A leverage of 1 means that the row is fitted exactly; its left-out residual is unknown, not infinite. Much less than
+# this would hide what a weak ridge does to rows that alone hold a domain: residual and 1 - h then vanish together.
+_MAX_LEVERAGE = 0.9999
 # Fits at strengths that are only compared end with steps that gain less than this part of the objective, or after so
 # many steps.
-_ROUGH, _ROUGH_STEPS = 1e-5, 25
+_ROUGH, _ROUGH_STEPS = 1e-6, 40
 
 
 @dataclass(frozen=True)
