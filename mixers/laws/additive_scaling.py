@@ -25,11 +25,12 @@ from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, predictive_std
 from mixers.laws.scaling_fit import ScalingData, fit_additive
-from mixers.laws.shares import share_power
+from mixers.laws.shares import ShareCurves, share_power
 from mixers.types import Observations, Prediction, Scale
 
 # How far beyond the runs 1/M is believed, in ranges of theirs.
 _REACH = 0.25
+_CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class MixtureTerm:
     most: Float[np.ndarray, " t"]
 
     def value(self, p: Float[np.ndarray, "*batch k"]) -> Float[np.ndarray, "*batch t"]:
-        """1/M, and its tangent where it exceeds ``most``; one target at a time, to stay within the cache."""
-        inverse = np.empty((*p.shape[:-1], len(self.most)))
-        for i in range(len(self.most)):
-            power, _, _ = share_power(p, self.floor, -self.gamma[i])
-            inverse[..., i] = power @ np.exp(self.log_c[i])
-        return self._bent(inverse)[0]
+        """1/M, and its tangent where it exceeds ``most``; a few rows and one target at a time stay in the cache."""
+        rows = p.reshape(-1, p.shape[-1])
+        m = np.empty((len(rows), len(self.most)))
+        weight = np.exp(self.log_c)
+        for first in range(0, len(rows), _CHUNK_ROWS):
+            here = slice(first, first + _CHUNK_ROWS)
+            curves = ShareCurves.of(rows[here], self.floor)
+            for i, gamma in enumerate(self.gamma):
+                # h^gamma = 1 - gamma G(h; -gamma), see shares.py
+                m[here, i] = weight[i].sum() - curves.value(-gamma) @ (weight[i] * gamma)
+        return self._bent(m.reshape(*p.shape[:-1], -1))[0]
 
     def value_and_gradient(self, p: Float[np.ndarray, " k"]) -> tuple[np.ndarray, np.ndarray]:
         """Shapes (t,) and (t, k)."""

@@ -46,7 +46,8 @@ class FittedJointScaling(FittedLaw):
 
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         ratio = self.axes.log_ratios(scale, p.shape[:-1])
-        factor = (p[..., None, None, :] * self.worth).sum(axis=-1) ** self.power
+        total = p @ self.worth.reshape(-1, p.shape[-1]).T
+        factor = total.reshape(*p.shape[:-1], -1, 2) ** self.power
         mean = self.constant + self.mixture.value(p) + (factor * self.terms.values(ratio)).sum(axis=-1)
         return Prediction(mean, predictive_std(self.noise, p, self.terms.variance(ratio, factor)))
 
@@ -104,17 +105,16 @@ class JointScaling(MixingLaw):
         self.check_enough(runs)
         data = ScalingData.of(runs)
         found = fit_joint(data)
-        fit, k = found.fit, len(runs.domains)
-        last = data.columns.stop
-        worth = np.exp(fit.theta[:, last : last + 2 * k].reshape(-1, 2, k))
+        fit = found.fit
+        worth, power = data.amplitude_worth(fit.theta)
         return FittedJointScaling(
             runs.domains.names,
             runs.targets.names,
             data.constant(fit.theta),
             mixture_term(data, fit.theta),
             data.power_terms(found),
-            worth / (worth @ runs.p.mean(axis=0))[:, :, None],
-            fit.theta[:, last + 2 * k :].copy(),
+            worth,
+            power,
             data.axes,
             Noise.of(runs.p, data.residual_std(fit)),
         )

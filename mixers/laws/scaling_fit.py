@@ -12,6 +12,7 @@ where N and D vary; a last pass takes the Huber threshold from it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from mixers.laws.levels import Levels
 from mixers.laws.noise import residual_std
 from mixers.laws.parametric import HUBER_DELTA, OUTLIER, Problem, fit_penalised, in_spread_units
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, falling_power
-from mixers.laws.shares import share_floor, share_power
+from mixers.laws.shares import ShareCurves, share_floor, share_power
 from mixers.types import Observations
 
 # Starting values of the share of the lowest loss that nothing removes, and of gamma.
@@ -32,6 +33,9 @@ _MIN_GAMMA, _MAX_GAMMA = 0.02, 1.0
 _MIN_ALPHA, _MID_ALPHA, _MAX_ALPHA = 0.02, 0.4, 2.0
 # Bound of log C in spread units: beyond it a domain does nothing, or all.
 _MAX_LOG_C = 50.0
+_MAX_AMPLITUDE = 1e4
+# Keeps 1/M defined where all domains are worthless.
+_LEAST_M = 1e-9
 # Residuals beyond 1.345 standard deviations count linearly in the last pass: 95 % efficient for normal errors.
 _HUBER_SIGMAS = 1.345
 # Holds what the runs do not, without bending what they do.
@@ -40,9 +44,12 @@ _ALPHA_PRECISION = 1e-3
 # What is known of the exponents of N and D without any run.
 _ALPHA_STD = 0.3
 _POWER_PRECISION = 1e-2
-# Bound of the log worth of a domain for an amplitude of the joint law, and of the power of their sum.
+# Bounds of the log worth of a domain for an amplitude of the joint law, and of the power of their sum: from 1 on the
+# amplitude is convex in the weights, and the public tables do not ask for less.
 _MAX_LOG_WORTH = 10.0
 _MIN_POWER, _MAX_POWER = 1.0, 4.0
+# Amplitudes below this are as good as none when the ridge on the worths is set.
+_LEAST_AMPLITUDE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,20 @@ class ScalingData:
         k = self.p.shape[1]
         return theta[:, 1 : 1 + k] - np.log(self.spread)[:, None], theta[:, 1 + k : 1 + 2 * k]
 
+    def amplitude_worth(self, theta: Float[np.ndarray, "t m"]) -> tuple[np.ndarray, np.ndarray]:
+        """exp(u), exp(v) (t, 2, k), scaled to a factor of 1 at the mean mixture, and gamma_A, gamma_B (t, 2)."""
+        k = self.p.shape[1]
+        more = theta[:, self.columns.stop :]
+        if more.shape[1] == 0:  # the additive law
+            return np.ones((len(theta), 2, k)), np.ones((len(theta), 2))
+        worth = np.exp(more[:, : 2 * k]).reshape(-1, 2, k)
+        return worth / (worth @ self.p.mean(axis=0))[:, :, None], more[:, 2 * k :].copy()
+
     def power_terms(self, found: ScalingFit) -> PowerTerms:
         """A, alpha, B, beta in loss units, with their covariance when all other parameters are unknown too."""
         four = found.fit.theta[:, self.columns]
+        if not self.used.any():
+            return PowerTerms(np.zeros_like(four[:, ::2]), four[:, 1::2].copy(), np.zeros((len(four), 4, 4)), 0 * four)
         variance = self._residual_std(found.fit)[:, None] ** 2
         # What the fit needed as a penalty may be far weaker than what is known of an exponent beforehand.
         precision = found.precision.copy()
@@ -132,39 +150,98 @@ def fit_additive(data: ScalingData) -> ScalingFit:
 
 
 def fit_joint(data: ScalingData) -> ScalingFit:
-    """The joint law of every target, from the additive one."""
-    return _in_two_passes(joint_problem(data, fit_additive(data).fit.theta))
+    """The joint law of every target, from the additive one; where no target has a term in N or D it is that one."""
+    additive = fit_additive(data)
+    return _in_two_passes(joint_problem(data, additive.fit.theta)) if data.used.any() else additive
 
 
 def _in_two_passes(problem: Problem) -> ScalingFit:
     """Strengths by PRESS; then once more from there, with a Huber threshold that fits the residuals."""
     first = fit_penalised(problem)
-    everyone = np.arange(len(problem.y))
-    residual = np.where(problem.weight > 0, problem.model(first.theta, everyone)[0] - problem.y, np.nan)
-    deviation = 1.4826 * np.nanmedian(np.abs(residual), axis=1)
+    deviation = np.array([_deviation(problem, first.theta, i) for i in range(len(problem.y))])
     precision = first.strength[:, None] * problem.penalty
     delta = np.clip(_HUBER_SIGMAS * deviation, 1e-6, HUBER_DELTA)
     parts = (problem.y, problem.weight, first.theta, problem.lower, problem.upper, problem.centre, precision, delta)
     return ScalingFit(solve(LeastSquares(problem.model, *parts)), precision)
 
 
+def _deviation(problem: Problem, theta: Float[np.ndarray, "t m"], target: int) -> float:
+    """1.4826 times the median absolute residual of one target: one, as the Jacobians come along with the values."""
+    values, _ = problem.model(theta[target : target + 1], np.array([target]))
+    away = np.abs(values[0] - problem.y[target])
+    return 1.4826 * float(np.median(away[problem.weight[target] > 0]))
+
+
+# As fitting.Model, with the Jacobian written out: (theta (B, P), target (B,)) -> (B, n), (B, n, P)
+_Dense = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
 def additive_problem(data: ScalingData) -> Problem:
     """The additive law in the form that parametric.fit_penalised takes."""
-    (n, k), t = data.p.shape, len(data.y)
-    levels = data.levels
+    k, t = data.p.shape[1], len(data.y)
     starts = np.stack([_start(data, share, gamma) for share, gamma in _STARTS])
+    centre = _start(data, float(np.mean([share for share, _ in _STARTS])), _MAX_GAMMA)
+    lower = np.concatenate([[0.0], np.full(k, -_MAX_LOG_C), np.full(k, _MIN_GAMMA), [0.0, _MIN_ALPHA] * 2])
+    upper = np.concatenate([[1.0], np.full(k, _MAX_LOG_C), np.full(k, _MAX_GAMMA), [_MAX_AMPLITUDE, _MAX_ALPHA] * 2])
+    # At unit strength: differences between domains that explain the whole spread when shared evenly over them.
+    level = np.exp(-centre[:, 1])
+    per_domain = np.repeat(_variation(data) * level[:, None] ** 2, 2 * k, axis=1)
+    four = np.tile([_WEAK, _ALPHA_PRECISION] * 2, (t, 1))
+    penalty = np.concatenate([np.full((t, 1), _WEAK), per_domain, four], axis=1)
+    return Problem(_additive_model(data), data.y, data.weight, starts, lower, upper, centre, penalty)
+
+
+def joint_problem(data: ScalingData, additive: Float[np.ndarray, "t m"]) -> Problem:
+    """The joint law, started where its amplitudes do not depend on the mixture: u = v = 0, powers 1.
+
+    A is the amplitude at the mean mixture of the runs, so that (A, u + constant) are not two names of one law.
+    """
+    plain = additive_problem(data)
+    t, k = len(additive), data.p.shape[1]
+    more = np.tile(np.concatenate([np.zeros(2 * k), np.ones(2)]), (t, 1))
+    start, centre = np.concatenate([additive, more], axis=1), np.concatenate([plain.centre, more], axis=1)
+    lower = np.concatenate([plain.lower, np.full(2 * k, -_MAX_LOG_WORTH), np.full(2, _MIN_POWER)])
+    upper = np.concatenate([plain.upper, np.full(2 * k, _MAX_LOG_WORTH), np.full(2, _MAX_POWER)])
+    amplitude = np.maximum(additive[:, data.columns][:, ::2], _LEAST_AMPLITUDE)
+    per_domain = np.repeat(_variation(data) * amplitude**2, k, axis=1)
+    penalty = np.concatenate([plain.penalty, per_domain, np.full((t, 2), _POWER_PRECISION)], axis=1)
+    return Problem(_joint_model(data), data.y, data.weight, start[None], lower, upper, centre, penalty)
+
+
+def _variation(data: ScalingData) -> float:
+    """The variance of the weights over the runs, summed over the domains."""
+    return max(float(data.p.var(axis=0).sum()), 1e-9)
+
+
+def _start(data: ScalingData, share: float, gamma: float) -> np.ndarray:
+    """Equal domains, and a quarter of what lies above the constant for each term in N or D that is used."""
+    (n, k), t, levels = data.p.shape, len(data.y), data.levels
+    constant = levels.floor + share * (levels.low - levels.floor)
+    rest = np.maximum(levels.middle - constant, 1e-6)
+    four = np.full((t, 4), _MID_ALPHA)
+    four[:, ::2] = np.where(data.used, rest[:, None] / 4, 0.0)
+    level = rest - four[:, ::2].sum(axis=1)
+    shares, _, _ = share_power(data.p, data.floor, np.full(k, -gamma))
+    log_c = np.repeat(-np.log(level * np.sum(shares) / n)[:, None], k, axis=1)
+    e = (constant - levels.floor) / data.span
+    return np.concatenate([e[:, None], log_c, np.full((t, k), gamma), four], axis=1)
+
+
+def _additive_model(data: ScalingData) -> _Dense:
+    n, k = data.p.shape
+    curves = ShareCurves.of(data.p, data.floor)
 
     def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_c, gamma, four = theta[:, 1 : 1 + k], theta[:, 1 + k : 1 + 2 * k], theta[:, data.columns]
-        power, _, by_alpha = share_power(data.p, data.floor, -gamma[:, None, :])
+        power, by_alpha = curves.power_and_by_alpha(-gamma[:, None, :])
         weight = np.exp(log_c)[:, None, :]
-        m = np.maximum((weight * power).sum(axis=2), 1e-9)
+        m = np.maximum((weight * power).sum(axis=2), _LEAST_M)
         slope = -weight / (m**2)[:, :, None]
         jacobian = np.empty((len(theta), n, 5 + 2 * k))
         jacobian[:, :, 0] = data.span[index, None]
         np.multiply(slope, power, out=jacobian[:, :, 1 : 1 + k])
         np.multiply(slope, -by_alpha, out=jacobian[:, :, 1 + k : 1 + 2 * k])
-        value = levels.floor[index, None] + data.span[index, None] * theta[:, :1] + 1 / m
+        value = data.levels.floor[index, None] + data.span[index, None] * theta[:, :1] + 1 / m
         for axis in range(2):
             amplitude, exponent = four[:, 2 * axis, None], four[:, 2 * axis + 1, None]
             ratio = data.log_ratio[:, axis]
@@ -174,70 +251,29 @@ def additive_problem(data: ScalingData) -> Problem:
             jacobian[:, :, 2 + 2 * k + 2 * axis] = -amplitude * ratio * falling
         return value, jacobian
 
-    lower = np.concatenate([[0.0], np.full(k, -_MAX_LOG_C), np.full(k, _MIN_GAMMA), [0.0, _MIN_ALPHA] * 2])
-    upper = np.concatenate([[1.0], np.full(k, _MAX_LOG_C), np.full(k, _MAX_GAMMA), [_MAX_LOG_C**2, _MAX_ALPHA] * 2])
-    # At unit strength: differences between domains that explain the whole spread when shared evenly over them.
-    centre = _start(data, float(np.mean([share for share, _ in _STARTS])), _MAX_GAMMA)
-    variation = max(float(data.p.var(axis=0).sum()), 1e-9)
-    level = np.exp(-centre[:, 1])
-    per_domain = np.repeat(variation * level[:, None] ** 2, 2 * k, axis=1)
-    weak = np.full((t, 1), _WEAK)
-    four = np.tile([_WEAK, _ALPHA_PRECISION] * 2, (t, 1))
-    penalty = np.concatenate([weak, per_domain, four], axis=1)
-    return Problem(model, data.y, data.weight, starts, lower, upper, centre, penalty)
+    return model
 
 
-def _start(data: ScalingData, share: float, gamma: float) -> np.ndarray:
-    """Equal domains, and terms in N and D of half the range of the losses each, where they are used."""
-    levels, k = data.levels, data.p.shape[1]
-    constant = levels.floor + share * (levels.low - levels.floor)
-    rest = np.maximum(levels.middle - constant, 1e-6)
-    # Together the terms take at most half of what lies above the constant.
-    amplitude = np.where(data.used, rest[:, None] / 4, 0.0)
-    level = rest - amplitude.sum(axis=1)
-    shares, _, _ = share_power(data.p, data.floor, np.full(k, -gamma))
-    log_c = -np.log(level * shares.sum(axis=1).mean())
-    four = np.stack([amplitude[:, 0], np.full(len(rest), _MID_ALPHA)] * 2, axis=1)
-    four[:, 2] = amplitude[:, 1]
-    e = (constant - levels.floor) / data.span
-    return np.concatenate([e[:, None], np.repeat(log_c[:, None], k, axis=1), np.full((len(rest), k), gamma), four], 1)
-
-
-def joint_problem(data: ScalingData, additive: Float[np.ndarray, "t m"]) -> Problem:
-    """The joint law, started where its amplitudes do not depend on the mixture: u = v = 0, exponents 1.
-
-    A is the amplitude at the mean mixture of the runs, so that (A, u + constant) are not two names of one law.
-    """
-    plain = additive_problem(data)
-    t, first = additive.shape
-    k = data.p.shape[1]
-    middle = data.p.mean(axis=0)
+def _joint_model(data: ScalingData) -> _Dense:
+    k, first = data.p.shape[1], data.columns.stop
+    additive, middle = _additive_model(data), data.p.mean(axis=0)
 
     def model(theta: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, before = plain.model(theta[:, :first], index)
+        value, before = additive(theta[:, :first], index)
         jacobian = np.zeros((*before.shape[:2], theta.shape[1]))
         jacobian[:, :, :first] = before
         for axis in range(2):
             at, here = first - 4 + 2 * axis, slice(first + axis * k, first + (axis + 1) * k)
             worth, power = np.exp(theta[:, here]), theta[:, first + 2 * k + axis, None]
             total, centre = worth @ data.p.T, (worth @ middle)[:, None]
-            plain_term = theta[:, at, None] * before[:, :, at]
+            plain = theta[:, at, None] * before[:, :, at]
             factor = (total / centre) ** power
-            term = plain_term * factor
-            value = value + term - plain_term
+            term = plain * factor
+            value = value + term - plain
             jacobian[:, :, at : at + 2] *= factor[:, :, None]
             lean = data.p / total[:, :, None] - (middle / centre)[:, None, :]
             np.multiply((term * power)[:, :, None] * worth[:, None, :], lean, out=jacobian[:, :, here])
             jacobian[:, :, first + 2 * k + axis] = term * np.log(total / centre)
         return value, jacobian
 
-    more = np.concatenate([np.zeros(2 * k), np.ones(2)])
-    start = np.concatenate([additive, np.tile(more, (t, 1))], axis=1)
-    lower = np.concatenate([plain.lower, np.full(2 * k, -_MAX_LOG_WORTH), np.full(2, _MIN_POWER)])
-    upper = np.concatenate([plain.upper, np.full(2 * k, _MAX_LOG_WORTH), np.full(2, _MAX_POWER)])
-    variation = max(float(data.p.var(axis=0).sum()), 1e-9)
-    amplitude = additive[:, data.columns][:, ::2]
-    per_domain = np.repeat(variation * np.maximum(amplitude, 1e-3) ** 2, k, axis=1)
-    penalty = np.concatenate([plain.penalty, per_domain, np.full((t, 2), _POWER_PRECISION)], axis=1)
-    centre = np.concatenate([plain.centre, np.tile(more, (t, 1))], axis=1)
-    return Problem(model, data.y, data.weight, start[None], lower, upper, centre, penalty)
+    return model
