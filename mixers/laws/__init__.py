@@ -11,6 +11,7 @@ from typing import Any
 from mixers.errors import InvalidInput
 from mixers.laws.additive_scaling import AdditiveScaling, FittedAdditiveScaling
 from mixers.laws.auto import Auto
+from mixers.laws.autoscale import AutoScale, FittedAutoScale
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.bimix import BiMix, FittedBiMix
 from mixers.laws.bimix_multi import BiMixMulti, FittedBiMixMulti
@@ -42,6 +43,7 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
     (BiMix(), FittedBiMix),
     (BiMixMulti(), FittedBiMixMulti),
     (BoxCox(), FittedBoxCox),
+    (AutoScale(), FittedAutoScale),
     (EffectiveData(), FittedEffectiveData),
     (AdditiveScaling(), FittedAdditiveScaling),
     (JointScaling(), FittedJointScaling),

@@ -25,7 +25,7 @@ from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
 from mixers.laws.shares import share_floor, share_power
-from mixers.laws.tokens import reference_tokens, relative_tokens, tokens_vary
+from mixers.laws.tokens import reference_tokens, relative_tokens
 from mixers.types import Observations, Prediction, Scale
 
 # For a target that is no domain, how many domains are tried: those whose log share correlates most with the losses.
@@ -114,11 +114,11 @@ class BiMix(MixingLaw):
             worst = runs.targets.names[int(np.argmin(np.nanmin(runs.losses, axis=0)))]
             raise InvalidInput(f"bimix needs positive losses; target {worst!r} has values of 0 or less")
         floor = share_floor(runs.p)
-        varies, reference = tokens_vary(runs.train_tokens), reference_tokens(runs.train_tokens)
-        ratio = runs.train_tokens / reference if varies else np.ones(len(runs))
+        reference = reference_tokens(runs.train_tokens)
+        ratio = relative_tokens(runs.train_tokens, reference)
         y, weight, scale = in_spread_units(runs.losses)
         candidates = _own_domains(runs, floor)
-        theta, own, deviation = _best_own(runs.p, floor, np.log(ratio), y, weight, candidates, varies)
+        theta, own, deviation = _best_own(runs.p, floor, np.log(ratio), y, weight, candidates, reference > 0)
         theta[:, 0] += np.log(scale)
         noise = Noise.of(runs.p, deviation * scale)
         return FittedBiMix(runs.domains.names, runs.targets.names, theta, own, floor, reference, noise)

@@ -29,7 +29,7 @@ from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, in_spread_units
 from mixers.laws.shares import ShareCurves, share_floor
 from mixers.laws.tied import tied_then_own
-from mixers.laws.tokens import reference_tokens, relative_tokens, tokens_vary
+from mixers.laws.tokens import reference_tokens, relative_tokens
 from mixers.types import Observations, Prediction, Scale
 
 # The usual exponent: where the fits start and what few runs are pulled towards.
@@ -125,9 +125,9 @@ class BiMixMulti(MixingLaw):
         floor = share_floor(runs.p)
         usual = np.maximum(runs.p.mean(axis=0), floor)
         reference = reference_tokens(runs.train_tokens)
-        log_ratio = np.log(runs.train_tokens / reference) if tokens_vary(runs.train_tokens) else np.zeros(len(runs))
+        ratio = relative_tokens(runs.train_tokens, reference)
         curves = ShareCurves.of(runs.p / usual, floor / usual)
-        swarm = _Swarm(curves, usual, log_ratio, y, weight, levels, self.least_alpha)
+        swarm = _Swarm(curves, usual, np.log(ratio), y, weight, levels, self.least_alpha)
         fitted = tied_then_own(swarm.tied(), swarm.own)
         k = len(usual)
         level, tied, u, beta = fitted.theta[:, :_HEAD].T

@@ -4,7 +4,7 @@
 
 with o the target's own domain: data of another domain is worth k_ij D_j^alpha_i of its own. One exponent a target, as
 k_ij and alpha_ij can hardly be told apart by a swarm, and 0 < alpha <= 1: then D^eff is concave and rises in p, and y
-convex. D is left out where the runs do not tell it.
+convex. D is left out where the runs do not tell it, or are all of one D.
 
 A target that is no domain (a benchmark, say) has no data of its own: D_i^eff = sum_j k_ij D_j^alpha_i over all domains,
 each k pulled to 1 instead of to 0, so that the law shrinks to "every domain helps alike". With k = 0 the law is BiMix's
@@ -25,7 +25,7 @@ from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Problem, fit_penalised, in_spread_units
 from mixers.laws.shares import ShareCurves, share_floor, share_power
-from mixers.laws.tokens import reference_tokens, relative_tokens, tokens_vary
+from mixers.laws.tokens import reference_tokens, relative_tokens
 from mixers.types import Observations, Prediction, Scale
 
 # Where the fits start and what few runs are pulled towards: the slope of log losses in log data, the share of a loss
@@ -122,7 +122,7 @@ class EffectiveData(MixingLaw):
         self.check_enough(runs)
         y, weight, scale = in_spread_units(runs.losses)
         reference = reference_tokens(runs.train_tokens)
-        ratio = runs.train_tokens / reference if tokens_vary(runs.train_tokens) else np.ones(len(runs))
+        ratio = relative_tokens(runs.train_tokens, reference)
         swarm = _Swarm(runs.p, ratio, share_floor(runs.p), _own_domains(runs), y, weight, Levels.of(y, weight))
         fitted = fit_penalised(swarm.problem())
         level, slope, removed, alpha = fitted.theta[:, :_HEAD].T

@@ -10,15 +10,16 @@ _LEAST_SPREAD = 1e-6
 
 
 def reference_tokens(train_tokens: Float[np.ndarray, " n"]) -> float:
-    """The geometric mean of the runs' tokens; 1 where some run does not tell them."""
-    return float(np.exp(np.mean(np.log(train_tokens)))) if np.isfinite(train_tokens).all() else 1.0
+    """The geometric mean of the runs' tokens; 0, for none, where some run does not tell them or all have the same.
 
-
-def tokens_vary(train_tokens: Float[np.ndarray, " n"]) -> bool:
-    """Whether all runs tell their tokens and these differ."""
-    return bool(np.isfinite(train_tokens).all() and np.ptp(np.log(train_tokens)) > _LEAST_SPREAD)
+    Without a reference tokens count nowhere: runs of one token count say nothing about another.
+    """
+    logs = np.log(train_tokens)
+    return float(np.exp(logs.mean())) if np.isfinite(logs).all() and np.ptp(logs) > _LEAST_SPREAD else 0.0
 
 
 def relative_tokens(train_tokens: Float[np.ndarray, "*batch"], reference: float) -> Float[np.ndarray, "*batch"]:
-    """tokens / reference, and 1 where they are not known."""
+    """tokens / reference, and 1 where they are not known or there is no reference."""
+    if reference <= 0:
+        return np.ones_like(train_tokens)
     return np.where(np.isnan(train_tokens), 1.0, train_tokens / reference)

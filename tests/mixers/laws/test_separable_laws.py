@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mixers.laws.autoscale import AutoScale
 from mixers.laws.bimix import BiMix
 from mixers.laws.bimix_multi import BiMixMulti
 from mixers.laws.box_cox import BoxCox
@@ -11,6 +12,7 @@ from mixers.laws.noise import Noise
 from mixers.laws.shares import ShareCurves, share_floor, share_power
 from mixers.objectives import Objective
 from mixers.optimizers import minimize_objective
+from mixers.separable import autoscale_optimum
 from mixers.simplex import FeasibleSet
 from mixers.types import Scale
 from tests.mixers import planted
@@ -133,3 +135,36 @@ def test_without_transfer_the_optimum_of_effective_data_is_that_of_bimix():
     # D_i is proportional to (beta_i C_i / lambda)^(1 / (1 + beta_i)): one lambda for all domains.
     price = front * beta * best ** -(1 + beta)
     assert np.allclose(price, price.mean(), rtol=1e-3)
+
+
+def test_autoscale_recovers_exponents_and_equivalent_data():
+    rng = np.random.default_rng(5)
+    p = np.repeat(planted.mixtures(120, 3, rng, 2.0), 3, axis=0)
+    tokens = np.tile([0.5e9, 1e9, 2e9], 120)
+    a, g = np.array([0.1, 0.4, 0.1]), np.array([0.5, 0.3, 0.0])
+    unit = (tokens / 1e9)[:, None] / (a + p.mean(axis=0))
+    losses = 2 + 0.8 * ((unit * (a + p)) ** -g).sum(axis=1, keepdims=True)
+    fitted = AutoScale().fit(planted.observe(p, losses, tokens=tokens), RNG)
+    assert np.abs(fitted.predict(p, Scale(np.nan, tokens)).mean - losses).max() < 0.01
+    assert fitted.front[0] == pytest.approx(0.8, rel=0.1)
+    assert np.allclose(fitted.exponent[0], g, atol=0.03)
+    assert np.allclose(fitted.equivalent[0, :2], a[:2], atol=0.1)  # that of a domain without effect shows in nothing
+    later = Scale(np.float64(np.nan), np.float64(1e10))
+    assert np.allclose(
+        fitted.predict(p[:9], later).mean,
+        2 + 0.8 * ((10 / (a + p.mean(axis=0)) * (a + p[:9])) ** -g).sum(axis=1, keepdims=True),
+        rtol=0.02,
+    )
+
+
+def test_the_optimum_of_a_fitted_autoscale_law_is_the_closed_form():
+    rng = np.random.default_rng(6)
+    p = planted.mixtures(60, 4, rng)
+    domains = planted.domains(4)
+    fitted = AutoScale().fit(planted.observe(p, 3 + (0.2 * (0.1 + p) ** -0.5) @ [[1.0], [0.5], [0.2], [0.1]]), RNG)
+    objective = Objective(fitted, SCALE, np.ones(1), 0.0, domains.prior)
+    best = minimize_objective(objective, FeasibleSet.simplex(domains), rng)
+    a, g = fitted.equivalent[0], fitted.exponent[0]
+    closed = autoscale_optimum(fitted.front[0] * (a + fitted.usual_share) ** g, g, a)
+    assert float(objective.value(closed)) <= best.value + 1e-7
+    assert np.allclose(closed, best.weights, atol=1e-3)
