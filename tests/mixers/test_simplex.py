@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from mixers import priors
 from mixers.errors import Infeasible, InvalidInput
 from mixers.simplex import FeasibleSet, epoch_caps, epochs
 from tests.mixers.planted import domains
@@ -119,19 +118,3 @@ def test_epoch_caps_and_epochs_are_inverse():
     seen = epochs(caps, sized, 100.0)
     assert seen[:2].tolist() == [4.0, 4.0]
     assert np.isnan(seen[2])
-
-
-def test_unimax_equals_the_algorithm_of_the_paper():
-    sizes, budget, cap = np.array([5.0, 1.0, 50.0, 8.0]), 40.0, 2.0
-    # Chung et al. 2023: by size, u = budget left / domains left, allot min(u, cap * size).
-    allotted, left = np.zeros(4), budget
-    for rank, j in enumerate(np.argsort(sizes)):
-        allotted[j] = min(left / (4 - rank), cap * sizes[j])
-        left -= allotted[j]
-    assert np.allclose(priors.unimax(domains(4, sizes), budget, cap), allotted / allotted.sum(), atol=1e-12)
-
-
-def test_temperature_runs_from_uniform_to_natural():
-    d = domains(3)
-    assert np.allclose(priors.temperature(d, 0.0), priors.uniform(d))
-    assert np.allclose(priors.temperature(d, 1.0), priors.natural(d))
