@@ -22,6 +22,7 @@ _ITERATIONS = 100
 _FRACTION = 0.995
 # Keeps the Newton system solvable where rows repeat each other.
 _RIDGE = 1e-13
+_HALVINGS = 4
 _CLOSEST = 1e-18
 _NEAR = 1e-3
 # Of what the conditions still miss: s z falls no faster, or the next steps would all end at a boundary.
@@ -139,16 +140,20 @@ def _step(program: Program, now: Iterate, at: At, residual: _Residual) -> tuple[
     reached = _residual(program, ahead, at).mu
     mu = max((reached / residual.mu) ** 3, 1e-4) * residual.mu if residual.mu > 0 else 0.0
     mu = max(mu, min(residual.mu, _BALANCE * float(np.abs(residual.inequality).max(initial=0.0))))
-    new, there = now, at
+    tried: list[tuple[float, Iterate, At]] = []
     for guess in (affine, None):  # the second-order correction may be wrong far from the solution
         step = system.direction(mu, guess)
         length = _FRACTION * _longest(program, now, step)
-        for _ in range(12):
+        for _ in range(_HALVINGS):
             new = now.moved(step, length)
             there = program.at(new.x)
-            if _residual(program, new, there).size <= max(residual.size * (1 - 1e-3 * length), 10 * mu):
+            size = _residual(program, new, there).size
+            if size <= max(residual.size * (1 - 1e-3 * length), 10 * mu):
                 return new, there
+            tried.append((size, new, there))
             length /= 2
+    # Creeping along would get stuck where the constraints bend: a step that makes the residual a little worse leaves.
+    _, new, there = min(tried, key=lambda trial: trial[0])
     return new, there
 
 

@@ -135,7 +135,7 @@ def _check_limits(objective: Objective, feasible: FeasibleSet) -> None:
     worst = WorstExcess(limits.matrix, limits.at_most)
     least = replace(objective, worst=worst, limits=None, kl=0.0, repetition=None)
     best = _convex(least, feasible).solution
-    if best.value > LIMIT_TOLERANCE:
+    if best.value - best.residual > LIMIT_TOLERANCE:  # no mixture can miss less than that
         raise Infeasible(missed_limits(objective, best.weights, "the best mixture"))
 
 

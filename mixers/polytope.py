@@ -4,9 +4,10 @@ A bound on the total change is lifted: u_j >= |p_j - current_j|, sum u <= 2 at_m
 at which every inequality is slack. One linear program finds it, together with the inequalities that are never slack
 (Freund, Roundy & Todd 1985):
 
-    max sum t   with   A x + t <= alpha b,  E x = alpha e,  0 <= t <= 1,  alpha >= 1
+    max sum t - alpha * trace   with   A x + t <= alpha b,  E x = alpha e,  0 <= t <= 1,  alpha >= 1
 
-has t_i = 1 exactly for the inequalities that can be slack; x / alpha is a point where all of them are.
+has t_i = 1 exactly for the inequalities that can be slack; x / alpha is a point where all of them are, by 1 / alpha.
+The trace keeps alpha small, so that the point is well inside.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from mixers.simplex import FeasibleSet
 
 # Bounds closer than this leave a weight no room.
 _ROOM = 1e-9
+# Slack of less than 1 / alpha is taken for none. The trace is far above the solver's tolerance (1e-7), and times alpha
+# still no more than what one t is worth.
+_LARGEST_ALPHA, _TRACE, _WORTH = 1e6, 1e-3, 1e3
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,12 @@ def _with_hidden_equalities(
     b = np.concatenate([most, -lower[below], upper[above]])
     m = len(b)
     result = linprog(
-        np.concatenate([np.zeros(n), -np.ones(m), [0.0]]),
+        np.concatenate([np.zeros(n), -np.full(m, _WORTH), [_TRACE]]),
         np.hstack([a, np.eye(m), -b[:, None]]),
         np.zeros(m),
         np.hstack([equal, np.zeros((len(to), m)), -to[:, None]]),
         np.zeros(len(to)),
-        [(None, None)] * n + [(0, 1)] * m + [(1, 1 / _ROOM)],
+        [(None, None)] * n + [(0, 1)] * m + [(1, _LARGEST_ALPHA)],
         method="highs",
     )
     if result.x is None:

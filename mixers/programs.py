@@ -34,19 +34,15 @@ class At:
     jacobian: Float[np.ndarray, "m n"]
 
 
-@dataclass(frozen=True)
-class Goal:
-    """Instead of F, minimise direction . p while F(p) <= level."""
-
-    direction: Float[np.ndarray, " k"]
-    level: float
-
-
 class Program:
     """See the module. Attributes: lower, upper, rows, most, equal, to, as in a polytope, over x."""
 
-    def __init__(self, objective: Objective, feasible: FeasibleSet, goal: Goal | None = None) -> None:
-        self.objective, self.goal = objective, goal
+    def __init__(
+        self, objective: Objective, feasible: FeasibleSet, tilt: Float[np.ndarray, " k"] | None = None
+    ) -> None:
+        """``tilt`` adds tilt . p to F."""
+        self.objective = objective
+        self._tilt = np.zeros(len(objective.prior)) if tilt is None else tilt
         self.k = len(objective.prior)
         whole = polytope(feasible)
         self._base, self._free = whole.interior, np.flatnonzero(~whole.fixed)
@@ -58,7 +54,7 @@ class Program:
         limits = objective.limits
         self.worst_rows = len(objective.worst.offset) if objective.worst is not None else 0
         self.limit_rows = 0 if limits is None else len(limits.at_most)
-        self.count = self.worst_rows + self.limit_rows + (goal is not None)
+        self.count = self.worst_rows + self.limit_rows
 
     def _restrict(self, whole: Polytope) -> None:
         """The polytope over the free variables, with a column for w."""
@@ -97,8 +93,8 @@ class Program:
         objective, p = self.objective, self.weights(x)
         y, by_p = objective.law.value_and_gradient(p, objective.scale)
         own, w = self._own_weights(), (x[-1] if self._lifted else 0.0)
-        value = float(own @ y + w + objective.extra(p))
-        gradient = self._spread(by_p.T @ own + objective.extra_gradient(p), 1.0)
+        value = float(own @ y + w + objective.extra(p) + self._tilt @ p)
+        gradient = self._spread(by_p.T @ own + objective.extra_gradient(p) + self._tilt, 1.0)
         limits, jacobian = [np.zeros(0)], [np.zeros((0, self.n))]
         if objective.worst is not None:
             limits.append(objective.worst.matrix @ y - objective.worst.offset - w)
@@ -106,21 +102,15 @@ class Program:
         if objective.limits is not None:
             limits.append(objective.limits.matrix @ y - self._loosened())
             jacobian.append(self._spread(objective.limits.matrix @ by_p, 0.0))
-        if self.goal is not None:
-            limits.append(np.array([value - self.goal.level]))
-            jacobian.append(gradient[None])
-            value, gradient = float(self.goal.direction @ p), self._spread(self.goal.direction, 0.0)
         return At(value, gradient, np.concatenate(limits), np.vstack(jacobian))
 
     def hessian(self, x: Float[np.ndarray, " n"], multipliers: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n n"]:
         """Second derivatives of f + multipliers . g."""
         objective, p = self.objective, self.weights(x)
-        share = multipliers[-1] if self.goal is not None else 1.0
-        of_targets = share * self._own_weights() + self.target_multipliers(multipliers)
-        law = self.law_hessian(p, of_targets)
-        own = share * objective.kl / np.maximum(p, 1e-300)
+        law = self.law_hessian(p, self._own_weights() + self.target_multipliers(multipliers))
+        own = objective.kl / np.maximum(p, 1e-300)
         if objective.repetition is not None:
-            own = own + share * objective.repetition.curvature(p)
+            own = own + objective.repetition.curvature(p)
         h = np.zeros((self.n, self.n))
         f = len(self.free)
         h[:f, :f] = law + np.diag(own[self.free])

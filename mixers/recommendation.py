@@ -249,7 +249,7 @@ def _sensitivity(
     if margin is None:
         seen = problem.feasible.sample(500, np.ones(len(p)), rng) if runs is None or len(runs) == 0 else runs.p
         margin = max(_MARGIN * float(np.ptp(objective.predicted(seen))), 1e-9)
-    return sensitivity(objective, problem.feasible, p, margin, rng)
+    return sensitivity(objective, problem.feasible, p, margin)
 
 
 def _unseen(runs: Observations | None) -> tuple[str, ...]:
