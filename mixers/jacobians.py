@@ -125,5 +125,5 @@ class Scaled(Jacobian):
     def squares(self, matrix: Float[np.ndarray, "b m m"]) -> Float[np.ndarray, "b n"]:
         u = self.own.shape[2]
         own = ((self.own @ matrix[:, :u, :u]) * self.own).sum(axis=2)
-        across = ((self.own @ matrix[:, :u, u:]) * self.design.rows).sum(axis=2)
+        across = (self.own.transpose(0, 2, 1) * (matrix[:, :u, u:] @ self.design.rows.T)).sum(axis=1)
         return own + 2 * self.factor * across + self.factor**2 * self.design.squares(matrix[:, u:, u:])
