@@ -17,7 +17,9 @@ from scipy.linalg import lu_factor, lu_solve
 
 from mixers.programs import At, Program
 
-_ITERATIONS = 100
+_ITERATIONS = 150
+# Iterations without progress that end it; a quarter of them where the residual is this small, and rounding sets in.
+_IDLE, _CLOSE = 40, 1e-8
 # Share of the way to a boundary that a step may go.
 _FRACTION = 0.995
 # Keeps the Newton system solvable where rows repeat each other.
@@ -82,7 +84,7 @@ def interior_point(program: Program, start: Float[np.ndarray, " n"], tolerance: 
             best, best_size, idle = now, residual.size, 0
         else:
             idle += 1
-        if residual.size <= tolerance or idle > 15:
+        if residual.size <= tolerance or idle > (_IDLE if best_size > _CLOSE else _IDLE // 4):
             break
         found = _step(program, now, at, residual)
         if found is None:
