@@ -5,7 +5,7 @@
 
 The first prints, for each table, the rank correlation of the objective out of fold, inside of groups of equal scale,
 of the best single law in hindsight, of ``auto`` and of ``stack``. Tables are thinned to the given numbers of targets
-(the weightiest) and runs (at random, whole mixtures) to save time.
+(the weightiest) and runs (whole scales, then at random) to save time.
 
 The second draws few runs of the smallest scale at random, fits ``auto`` to 72 of them and LightGBM to 72, 128 and 256,
 and prints how well each ranks the runs of that scale that it has not seen: mean rank correlation over the targets.
@@ -23,19 +23,23 @@ from app.formats.swarm_folder import read_swarm
 from app.formats.weight_columns import SumTolerance
 from mixers.agreement import spearman_within
 from mixers.fidelity import compare
-from mixers.folds import mixture_labels
 from mixers.laws import LAWS, find_law
 from mixers.types import Observations
 
 
 def thinned(runs: Observations, most_targets: int, most_runs: int) -> Observations:
-    """The weightiest targets, and whole mixtures at random until there are enough runs."""
+    """The weightiest targets; whole scales as long as there are too many runs, then runs at random.
+
+    Scales are left out evenly, so that sizes and checkpoints stay spread.
+    """
     columns = np.argsort(-runs.targets.weights, kind="stable")[:most_targets]
     runs = runs.of_targets(sorted(columns.tolist()))
-    label = mixture_labels(runs)
-    order = np.random.default_rng(0).permutation(np.unique(label))
-    sizes = np.cumsum(np.bincount(label)[order])
-    return runs.rows(np.isin(label, order[: max(int((sizes <= most_runs).sum()), 2)]))
+    every = 1
+    while len(runs.rows(runs.scale_groups % every == 0)) > most_runs and every * 6 <= runs.scale_groups.max() + 1:
+        every += 1
+    runs = runs.rows(runs.scale_groups % every == 0)
+    keep = np.random.default_rng(0).permutation(len(runs))[:most_runs]
+    return runs.rows(np.sort(keep))
 
 
 def judge(name: str, runs: Observations) -> tuple[float, float, float]:

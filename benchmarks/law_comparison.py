@@ -1,6 +1,6 @@
 """What it takes to compare laws out of fold on a swarm folder: wall and CPU seconds, law by law.
 
-    python -m benchmarks.law_comparison FOLDER [--laws a,b] [--exclude c] [--by-family] [--model-params 1e6] [--ids train]
+    python -m benchmarks.law_comparison FOLDER [--laws a,b] [--exclude c] [--by-family] [--ids train1m]
 
 Seconds a law are those of its own fits; the laws that are made of others reuse theirs.
 """

@@ -273,14 +273,15 @@ def _report(law: MixingLaw, guess: Guess, cross: CrossFit, transfer: float, shar
     runs = cross.runs
     y, group, weights = runs.losses, runs.scale_groups, runs.targets.weights
     z = (y - guess.mean) / np.maximum(guess.std, 1e-12)
-    calibration = conformal_factor(z)
+    mixture = mixture_labels(runs)
+    calibration = conformal_factor(z, int(mixture.max()) + 1)
     objective, predicted = objective_values(y, weights), objective_values(guess.mean, weights)
     return LawReport(
         law=law.name,
         skipped=None,
         targets=tuple(_agreement(y[:, j], guess.mean[:, j], group) for j in range(y.shape[1])),
         objective=_agreement(objective, predicted, group),
-        coverage90=_coverage(z, cross.fold),
+        coverage90=_coverage(z, cross.fold, mixture),
         transfer=transfer,
         fit_seconds=guess.seconds,
         out_of_fold=Prediction(guess.mean, guess.std * calibration),
@@ -305,13 +306,14 @@ def _agreement(observed: np.ndarray, predicted: np.ndarray, group: np.ndarray) -
     )
 
 
-def _coverage(z: Float[np.ndarray, "n t"], fold: np.ndarray) -> float:
+def _coverage(z: Float[np.ndarray, "n t"], fold: np.ndarray, mixture: np.ndarray) -> float:
     """Share of runs inside of their 90 % interval when the factor comes from the other folds."""
     inside, count = 0, 0
     for f in np.unique(fold):
         here = z[fold == f]
         measured = ~np.isnan(here)
-        inside += int((np.abs(here) <= Z90 * conformal_factor(z[fold != f]))[measured].sum())
+        factor = conformal_factor(z[fold != f], len(np.unique(mixture[fold != f])))
+        inside += int((np.abs(here) <= Z90 * factor)[measured].sum())
         count += int(measured.sum())
     return inside / count if count else float("nan")
 

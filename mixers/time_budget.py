@@ -34,7 +34,7 @@ def within_budget(cross: CrossFit, laws: Sequence[MixingLaw], combined: bool, se
     if seconds is None:
         return Affordable({})
     started = time.perf_counter()
-    fits = cross.folds * (2 if combined else 1) + (cross.folds + 1 if combined and cross.largest.any() else 0) + 1
+    fits = cross.folds * (3 if combined else 1) + (cross.folds + 1 if combined and cross.largest.any() else 0) + 1
     prices: dict[str, float] = {}
     for law in laws:
         if prices and time.perf_counter() - started > seconds / 2:

@@ -54,8 +54,8 @@ _LAWS: tuple[tuple[MixingLaw, type[FittedLaw]], ...] = (
 LAWS: dict[str, MixingLaw] = {
     law.name: law if law.knows_params and law.knows_tokens else PerScale(law) for law, _ in _LAWS
 }
-_SINGLE = tuple(LAWS.values())
-LAWS |= {law.name: law for law in (Stack(_SINGLE), Auto(_SINGLE))}
+_MEMBERS = tuple(law for law in LAWS.values() if law.combined)
+LAWS |= {law.name: law for law in (Stack(_MEMBERS), Auto(_MEMBERS))}
 _FITTED: dict[str, type[FittedLaw]] = {fitted.law: fitted for _, fitted in _LAWS}
 _WRAPPERS: dict[str, type[FittedPerScale] | type[CalibratedLaw] | type[FittedCombination]] = {
     wrapper.law: wrapper for wrapper in (FittedPerScale, CalibratedLaw, FittedCombination)

@@ -138,6 +138,7 @@ class AdditiveScaling(MixingLaw):
     name: ClassVar[str] = "additive_scaling"
     summary: ClassVar[str] = "E + 1 / sum C h^gamma + A / N^alpha + B / D^beta (scaling laws for optimal mixtures)"
     needs: ClassVar[Needs] = Needs(lambda k: min(k + 1, 4), "its constant and the worth of the domains must be held")
+    robust: ClassVar[int] = 5
     knows_params: ClassVar[bool] = True
     knows_tokens: ClassVar[bool] = True
 

@@ -1,13 +1,15 @@
 """The law to use when nobody says which: chosen for each target by errors on runs that no candidate had seen.
 
-Candidates are every law that can be fitted, and their stack, whose error is taken by a second cross-validation. The
+Candidates are the laws that can be fitted, and their stack, whose error is taken by a second cross-validation. The
 score is the root mean square error out of fold inside of each scale, relative to the target's best; part of it is that
-of all targets and of the objective, as in stack.py, because with few runs a target's own score is too noisy to choose by. On top of that:
+of all targets and of the objective, as in stack.py, because with few runs a target's own score is too noisy to choose
+by. On top of that:
 
 * Where there are several scales, every law is also fitted without the largest one and ranks its runs. Laws that rank
   them much worse than the best are no candidates: fit and transfer order the laws differently.
 * A law without a gradient must be clearly better: it cannot be solved exactly, and does not extrapolate.
-* With few mixtures only robust laws are candidates, and one choice is made for all targets.
+* With few mixtures only robust laws are candidates, and one choice is made for all targets. With fewer still nothing
+  can be learned about laws, and the most robust is taken.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from mixers.laws.combination import Combination, Evidence, Shares
 from mixers.laws.residuals import Errors, errors_of
 from mixers.laws.stack import POOLED_RUNS, factors, share_sentence, stacked
 
-# Mixtures below which a choice among many laws is a choice of noise.
+# Mixtures below which a choice among many laws is a choice of noise, and below which any choice is.
 _FEW_MIXTURES = 16
+_TOO_FEW_MIXTURES = 8
 # Rank correlation at the largest scale that a candidate may lack against the best.
 _TRANSFER_SLACK = 0.1
 # How much smaller the error of a law without a gradient must be.
@@ -79,7 +82,11 @@ def _candidates(evidence: Evidence) -> _Field:
     everyone = list(range(len(evidence.members)))
     count = int(mixture_labels(evidence.runs).max()) + 1
     if count < _FEW_MIXTURES:
-        robust = [m for m in everyone if evidence.members[m].robust] or everyone
+        robust = [m for m in everyone if evidence.members[m].robust > 0] or everyone
+        if count < _TOO_FEW_MIXTURES:
+            first = max(robust, key=lambda m: evidence.members[m].robust)
+            note = f"only {count} mixtures: they cannot tell laws apart, so the most robust that fits is taken"
+            return _Field([first], True, note)
         names = ", ".join(evidence.members[m].name for m in robust)
         return _Field(robust, True, f"only {count} mixtures: one choice for all targets, among robust laws ({names})")
     rank = np.array([evidence.transfer.get(law.name, np.nan) for law in evidence.members])

@@ -93,7 +93,8 @@ class MixingLaw(ABC):
     knows_params: ClassVar[bool] = False  # N is an input; else it is fitted within equal N, see per_scale.py
     knows_tokens: ClassVar[bool] = False  # D is an input; else it is fitted within equal D
     has_gradient: ClassVar[bool] = True  # what it fits has a form better than Form.STEPS
-    robust: ClassVar[bool] = False  # held so firmly that a handful of runs cannot mislead it by much
+    combined: ClassVar[bool] = True  # worth its price as a member of laws that are made of others
+    robust: ClassVar[int] = 0  # above 0: a handful of runs cannot mislead it by much; of several the highest first
 
     @abstractmethod
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLaw:

@@ -104,7 +104,7 @@ class BiMix(MixingLaw):
     name: ClassVar[str] = "bimix"
     summary: ClassVar[str] = "a power law in the own domain's share and in the tokens (BiMix)"
     needs: ClassVar[Needs] = Needs(lambda k: 3, "level and exponent must both be held by data")
-    robust: ClassVar[bool] = True
+    robust: ClassVar[int] = 2
     knows_tokens: ClassVar[bool] = True
 
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedBiMix:

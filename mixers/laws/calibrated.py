@@ -5,6 +5,8 @@ Out of fold each target has standardised residuals z = (y - mean) / std. The law
     f_i = q / 1.6449,     q = the 90 % quantile of |z_i| with the (n + 1) correction of split conformal prediction
 
 so that nominal 90 % intervals cover 90 % of new runs (Lei et al. 2018, arXiv 1604.04173, with a locally scaled score).
+Runs of one mixture err together, so G mixtures tell little about a target when G is small: its factor is drawn, in the
+logarithm, towards that of all targets together, by 20 / (G + 20).
 For a weighted mean of targets the errors are correlated; the correlation of the z is kept, and with it
 
     var( sum_i w_i y_i ) = sum_ij w_i w_j s_i s_j R_ij
@@ -24,6 +26,8 @@ from mixers.types import Prediction, Scale
 NOMINAL = 0.9
 # Standard deviations from the mean to the edge of a two-sided 90 % interval of a normal distribution.
 Z90 = 1.6448536269514722
+# So many mixtures make a target's own residuals count as much as those of all targets.
+_POOLED_MIXTURES = 20
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,22 @@ class CalibratedLaw(FittedLaw):
         )
 
 
-def conformal_factor(z: Float[np.ndarray, "n t"]) -> Float[np.ndarray, " t"]:
-    """The factor on the standard deviations of each target; 1 where fewer than 5 residuals say anything."""
-    factor = np.ones(z.shape[1])
-    for j in range(z.shape[1]):
-        size = np.sort(np.abs(z[~np.isnan(z[:, j]), j]))
-        if len(size) >= 5:
-            rank = min(int(np.ceil(NOMINAL * (len(size) + 1))), len(size)) - 1
-            factor[j] = max(size[rank] / Z90, 1e-6)
-    return factor
+def conformal_factor(z: Float[np.ndarray, "n t"], mixtures: int) -> Float[np.ndarray, " t"]:
+    """The factor on the standard deviations of each target, from residuals of so many different mixtures.
+
+    1 where fewer than 5 residuals say anything.
+    """
+    own = np.array([_factor(z[:, j]) for j in range(z.shape[1])])
+    trust = mixtures / (mixtures + _POOLED_MIXTURES)
+    return np.asarray(np.exp(trust * np.log(own) + (1 - trust) * np.log(_factor(z.reshape(-1)))))
+
+
+def _factor(z: np.ndarray) -> float:
+    size = np.sort(np.abs(z[~np.isnan(z)]))
+    if len(size) < 5:
+        return 1.0
+    rank = min(int(np.ceil(NOMINAL * (len(size) + 1))), len(size)) - 1
+    return max(float(size[rank]) / Z90, 1e-6)
 
 
 def error_correlation(z: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "t t"]:

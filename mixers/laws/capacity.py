@@ -118,6 +118,8 @@ class Capacity(MixingLaw):
     needs: ClassVar[Needs] = Needs(lambda k: k + 2, "each domain has a curve of its own")
     knows_params: ClassVar[bool] = True
     knows_tokens: ClassVar[bool] = True
+    # It costs as much as all others together, and made no combination better on any public table.
+    combined: ClassVar[bool] = False
 
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedCapacity:
         del rng  # the starts are fixed

@@ -193,7 +193,7 @@ def wanted_fits(
     cross: CrossFit, members: tuple[MixingLaw, ...], without: int | None = None
 ) -> list[tuple[MixingLaw, LeftOut]]:
     """The fits that :func:`gather` will ask for, so that they can be made side by side."""
-    lefts = cross.judging() if without is None else cross.ring(without)
+    lefts = cross.judging() if without is None else cross.pairs(without)
     transfer = cross.transfer(without)
     if transfer is not None:
         lefts = [*lefts, transfer]

@@ -5,7 +5,8 @@ What is left out of a fit is a set of folds, and on request the runs of the larg
     judging a law         K fits, each without one fold
     choosing among laws   for each outer fold f the laws are compared on other folds g, by fits without f and g
 
-The second would take K (K - 1) / 2 fits. A ring is enough: fold f is served by its two neighbours, K more fits in all.
+The second takes K (K - 1) / 2 more fits, and all of them are made where runs are few: there every run counts, and fits
+are cheap. Otherwise a ring is enough: fold f is served by its two neighbours, K more fits in all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from mixers.errors import MixError
 from mixers.folds import is_largest_scale
 from mixers.laws.base import MixingLaw
 from mixers.types import Observations, Scale
+
+# Up to here fits are cheap and evidence is scarce.
+_FEW_RUNS = 150
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,8 @@ class CrossFit:
         return self._guesses[law.name, left]
 
     def out_of_fold(self, law: MixingLaw, without: int | None = None) -> Guess:
-        """Every run predicted without its fold; with ``without`` only its two neighbour folds, also without that."""
-        lefts = self.judging() if without is None else self.ring(without)
+        """Every run predicted without its fold; with ``without`` the runs of its partner folds, also without that."""
+        lefts = self.judging() if without is None else self.pairs(without)
         guesses = [self.guess(law, left) for left in lefts]
         problem = next((guess.problem for guess in guesses if guess.problem is not None), None)
         shape = self.runs.losses.shape
@@ -122,10 +126,11 @@ class CrossFit:
         """One fold at a time."""
         return [LeftOut(frozenset({f})) for f in range(self.folds)]
 
-    def ring(self, outer: int) -> list[LeftOut]:
-        """``outer`` with each of its two neighbours."""
-        neighbours = dict.fromkeys(((outer + 1) % self.folds, (outer - 1) % self.folds))
-        return [LeftOut(frozenset({outer, g})) for g in neighbours if g != outer]
+    def pairs(self, outer: int) -> list[LeftOut]:
+        """``outer`` with each of its partners: all other folds where runs are few, else its two neighbours."""
+        few = len(self.runs) <= _FEW_RUNS
+        partners = range(self.folds) if few else dict.fromkeys(((outer + 1) % self.folds, (outer - 1) % self.folds))
+        return [LeftOut(frozenset({outer, g})) for g in partners if g != outer]
 
     def transfer(self, without: int | None = None) -> LeftOut | None:
         """The largest scale, and fold ``without``; None where there is one scale only."""

@@ -172,7 +172,7 @@ class GaussianProcess(MixingLaw):
     needs: ClassVar[Needs] = Needs(lambda k: 3, "a level, a spread and its noise must all be held by data")
     knows_params: ClassVar[bool] = True
     knows_tokens: ClassVar[bool] = True
-    robust: ClassVar[bool] = True
+    robust: ClassVar[int] = 4
 
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedGaussianProcess:
         del rng  # starts and subsets are fixed

@@ -98,7 +98,7 @@ class LogLinear(MixingLaw):
     name: ClassVar[str] = "log_linear"
     summary: ClassVar[str] = "c + exp(a + b.p), one convex exponential a target (Olmix)"
     needs: ClassVar[Needs] = Needs(lambda k: min(k + 1, 4), "its offset, level and slopes must all be held by data")
-    robust: ClassVar[bool] = True
+    robust: ClassVar[int] = 3
 
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedLogLinear:
         del rng  # the starts are fixed

@@ -60,7 +60,7 @@ class Mean(MixingLaw):
     name: ClassVar[str] = "mean"
     summary: ClassVar[str] = "the mean of the runs, whatever the mixture: the baseline"
     needs: ClassVar[Needs] = Needs(lambda k: 1, "a mean needs a value")
-    robust: ClassVar[bool] = True
+    robust: ClassVar[int] = 1
 
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedMean:
         del rng

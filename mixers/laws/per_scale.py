@@ -122,7 +122,11 @@ class PerScale(MixingLaw):
         return self.inner.has_gradient
 
     @property
-    def robust(self) -> bool:  # type: ignore[override]
+    def combined(self) -> bool:  # type: ignore[override]
+        return self.inner.combined
+
+    @property
+    def robust(self) -> int:  # type: ignore[override]
         return self.inner.robust
 
     @property

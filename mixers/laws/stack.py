@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mixers.folds import mixture_labels
 from mixers.laws.base import MixingLaw
 from mixers.laws.calibrated import conformal_factor
 from mixers.laws.combination import Combination, Evidence, Shares
@@ -59,8 +60,9 @@ def stacked(errors: Errors) -> Float[np.ndarray, "m t"]:
 
 def factors(evidence: Evidence) -> Float[np.ndarray, "m t"]:
     """The conformal factor of every member for every target."""
-    losses = evidence.runs.losses
-    return np.stack([conformal_factor((losses - g.mean) / np.maximum(g.std, 1e-12)) for g in evidence.guesses])
+    losses, mixtures = evidence.runs.losses, int(mixture_labels(evidence.runs).max()) + 1
+    errors = [(losses - guess.mean) / np.maximum(guess.std, 1e-12) for guess in evidence.guesses]
+    return np.stack([conformal_factor(z, mixtures) for z in errors])
 
 
 def share_sentence(names: tuple[str, ...], share: Float[np.ndarray, " m"]) -> str:

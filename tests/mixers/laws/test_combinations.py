@@ -95,7 +95,17 @@ def test_no_fit_sees_the_mixtures_it_is_judged_on():
     for seen in law.fits:
         hidden = set(runs.run_ids) - seen
         assert not {mixture[i] for i in seen} & {mixture[i] for i in hidden}
-    assert len(law.fits) == 5 + 5  # judging, and a ring of pairs: each fit is made once
+    assert len(law.fits) == 5 + 10  # judging, and all pairs of folds: each fit is made once
+
+
+def test_where_runs_are_many_each_fold_is_served_by_its_neighbours():
+    runs = planted.swarm(200, k=3, t=1)
+    law = Recorder()
+    folded = cross(runs)
+    for without in (None, *range(5)):
+        gather(folded, (law,), without)
+    assert len(law.fits) == 5 + 5
+    assert {tuple(sorted(left.folds)) for left in folded.pairs(2)} == {(1, 2), (2, 3)}
 
 
 def test_the_evidence_for_a_fold_does_not_hold_it():
@@ -104,7 +114,7 @@ def test_the_evidence_for_a_fold_does_not_hold_it():
     evidence = gather(folded, QUICK, without=2)
     assert np.isnan(evidence.guesses[0].mean[folded.fold == 2]).all()
     judged = ~np.isnan(evidence.guesses[0].mean).all(axis=1)
-    assert set(folded.fold[judged]) == {1, 3}
+    assert set(folded.fold[judged]) == {0, 1, 3, 4}
 
 
 def test_the_largest_scale_is_left_out_to_judge_transfer():
