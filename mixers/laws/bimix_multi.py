@@ -12,6 +12,13 @@ because the runs show slopes: a change of alpha then changes the curvature alone
 
 2 k parameters are more than most swarms can hold. A ridge on the slopes shrinks the law to its mean; the exponents are
 tied to one a target, and freed only where that predicts left-out runs better (see tied.py). Each target is convex in p.
+
+A sum of curves promises more the more domains are near their best, and where no run had many of them there, more than
+anything that was seen. So the bracket is believed to a little below the best run only, and levels off beneath:
+
+    B(x) = x for x >= edge,      edge - depth (1 - exp((x - edge) / depth)) below
+
+convex and rising, so that convexity and the ranking of mixtures by a target stay.
 """
 
 from __future__ import annotations
@@ -39,12 +46,16 @@ _MIN_BETA, _MAX_BETA = 0.02, 2.0
 _HEAD = 4
 # Penalties at unit strength: on the tied exponent, and on what a domain's own exponent adds to it.
 _ALPHA_PENALTY, _OWN_PENALTY = 10.0, 100.0
-_ARRAYS = ("offset", "level", "slope", "alpha", "u", "beta", "usual_share", "floor")
+_ARRAYS = ("offset", "level", "slope", "alpha", "u", "beta", "usual_share", "floor", "edge", "depth")
+# Edge and depth, in ranges of the brackets of the runs: how far below the best run the sum is believed.
+_REACH = 0.25
+# Keeps the levelling defined where all runs have the same bracket.
+_LEAST_DEPTH = 1e-9
 
 
 @dataclass(frozen=True)
 class FittedBiMixMulti(FittedLaw):
-    """f, level, u, beta (t,); b and alpha (t, k); q and the floors of p_j / q_j (k,)."""
+    """f, level, u, beta, edge, depth (t,); b and alpha (t, k); q and the floors of p_j / q_j (k,)."""
 
     law: ClassVar[str] = "bimix_multi"
     domain_names: tuple[str, ...]
@@ -57,6 +68,8 @@ class FittedBiMixMulti(FittedLaw):
     beta: Float[np.ndarray, " t"]
     usual_share: Float[np.ndarray, " k"]
     floor: Float[np.ndarray, " k"]
+    edge: Float[np.ndarray, " t"]
+    depth: Float[np.ndarray, " t"]
     reference_tokens: float
     noise: Noise
 
@@ -67,19 +80,26 @@ class FittedBiMixMulti(FittedLaw):
     def predict(self, p: Float[np.ndarray, "*batch k"], scale: Scale) -> Prediction:
         tokens = self._tokens_factor(scale.broadcast(p.shape[:-1])[1])
         curves = ShareCurves.of(p / self.usual_share, self.floor)
-        mean = np.empty((*p.shape[:-1], len(self.level)))
+        bracket = np.empty((*p.shape[:-1], len(self.level)))
         for i in range(len(self.level)):  # one target at a time: (*batch, t, k) is too large for many candidates
-            mean[..., i] = self.level[i] + curves.value(self.alpha[i]) @ self.slope[i]
-        return Prediction(self.offset + mean * tokens, self.noise.std(p))
+            bracket[..., i] = self.level[i] + curves.value(self.alpha[i]) @ self.slope[i]
+        return Prediction(self.offset + self._believed(bracket)[0] * tokens, self.noise.std(p))
 
     def value_and_gradient(
         self, p: Float[np.ndarray, " k"], scale: Scale
     ) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t k"]]:
-        """Means and their derivatives b_j G'(p_j / q_j) / q_j times the factor of the tokens."""
+        """Means and their derivatives B' b_j G'(p_j / q_j) / q_j times the factor of the tokens."""
         tokens = self._tokens_factor(scale.broadcast(())[1])
         curves = ShareCurves.of(p / self.usual_share, self.floor)
-        value = self.offset + tokens * (self.level + (self.slope * curves.value(self.alpha)).sum(axis=1))
-        return value, tokens[:, None] * self.slope * curves.slope(self.alpha) / self.usual_share
+        value, rise = self._believed(self.level + (self.slope * curves.value(self.alpha)).sum(axis=1))
+        gradient = (tokens * rise)[:, None] * self.slope * curves.slope(self.alpha) / self.usual_share
+        return self.offset + tokens * value, gradient
+
+    def _believed(self, bracket: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """B and its derivative, shape (*batch, t)."""
+        below = np.minimum(bracket - self.edge, 0.0)
+        rise = np.exp(below / self.depth)
+        return np.maximum(bracket, self.edge) - self.depth * (1 - rise), rise
 
     def _tokens_factor(self, tokens: np.ndarray) -> np.ndarray:
         """1 - u + u (s / s_ref)^-beta, shape (*batch, t)."""
@@ -132,17 +152,21 @@ class BiMixMulti(MixingLaw):
         k = len(usual)
         level, tied, u, beta = fitted.theta[:, :_HEAD].T
         slope, own = fitted.theta[:, _HEAD : _HEAD + k], fitted.theta[:, _HEAD + k :]
+        alpha = swarm.within(tied[:, None] + own)
+        edge, depth = swarm.edge(level, slope, alpha)
         return self.fitted(
             runs.domains.names,
             runs.targets.names,
             levels.floor * scale,
             level * scale,
             slope * scale[:, None],
-            swarm.within(tied[:, None] + own),
+            alpha,
             u,
             beta,
             usual,
             floor / usual,
+            edge * scale,
+            depth * scale,
             reference,
             Noise.of(runs.p, fitted.residual_std * scale),
         )
@@ -164,6 +188,15 @@ class _Swarm:
     def within(self, alpha: np.ndarray) -> np.ndarray:
         """Exponents, cut to what they may be."""
         return np.clip(alpha, self.least_alpha, _MAX_ALPHA)
+
+    def edge(self, level: np.ndarray, slope: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Edge and depth (t,) of each target, from the brackets of the runs where it was measured."""
+        low, high = np.empty(len(level)), np.empty(len(level))
+        for i in range(len(level)):
+            bracket = level[i] + self.curves.value(alpha[i])[self.weight[i] > 0] @ slope[i]
+            low[i], high[i] = bracket.min(), bracket.max()
+        depth = _REACH * np.maximum(high - low, _LEAST_DEPTH)
+        return low - depth, depth
 
     def tied(self) -> Problem:
         """theta = (level, alpha, u, beta, slopes b_1 .. b_k)."""

@@ -168,3 +168,23 @@ def test_the_optimum_of_a_fitted_autoscale_law_is_the_closed_form():
     closed = autoscale_optimum(fitted.front[0] * (a + fitted.usual_share) ** g, g, a)
     assert float(objective.value(closed)) <= best.value + 1e-7
     assert np.allclose(closed, best.weights, atol=1e-3)
+
+
+def test_a_sum_of_curves_levels_off_below_the_best_run_and_keeps_its_order():
+    rng = np.random.default_rng(7)
+    p = planted.mixtures(80, 12, rng, 0.15)
+    p = np.where(p < 0.02, 0.0, p)  # sparse: no run has many domains
+    p = p / p.sum(axis=1, keepdims=True)
+    losses = 4 + 0.5 * ((p + 0.02) ** -0.3).mean(axis=1, keepdims=True)
+    fitted = BoxCox().fit(planted.observe(p, losses), RNG)
+    inside = fitted.predict(p, SCALE).mean
+    path = p[0] + np.linspace(0, 1, 50)[:, None] * (np.full(12, 1 / 12) - p[0])
+    beyond = fitted.predict(path, SCALE).mean[:, 0]
+    assert beyond.min() < inside.min()
+    assert beyond.min() >= inside.min() - 0.5 * np.ptp(inside)  # a quarter of the range, and a quarter more at most
+    plain = (
+        fitted.level[0]
+        + ShareCurves.of(path / fitted.usual_share, fitted.floor).value(fitted.alpha[0]) @ (fitted.slope[0])
+    )
+    assert np.array_equal(np.argsort(plain), np.argsort(beyond))
+    assert plain.min() < inside.min() - 0.6 * np.ptp(inside)  # the sum alone would promise more
