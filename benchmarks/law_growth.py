@@ -67,6 +67,9 @@ def _fit(name: str, sizes: dict[str, int], answer: Connection) -> None:
     except MixError as error:
         answer.send(Cost(failure=str(error)))
         return
+    except Exception as error:  # a law that breaks at this size is a finding too, and the others are still measured
+        answer.send(Cost(failure=f"it broke: {type(error).__name__}: {error}"))
+        return
     seconds = time.process_time() - began
     answer.send(Cost(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
@@ -75,7 +78,7 @@ def measure(name: str, sizes: dict[str, int], limit_seconds: float) -> Cost:
     """Fit a planted table of these sizes, in at most ``limit_seconds`` of wall time."""
     # Forked from a process that has the laws imported and nothing else.
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["benchmarks.law_growth"])
+    server.set_forkserver_preload(["benchmarks.swarms", "mixers.laws"])
     receive, send = server.Pipe(duplex=False)
     process = server.Process(target=_fit, args=(name, sizes, send), daemon=True)
     process.start()
