@@ -13,14 +13,16 @@ from app.formats.errors import FormatError
 from app.formats.queries import Queries
 from app.formats.remarks import Remarks, note, warning
 from app.formats.swarm_folder import Swarm
+from app.offline_wishes import Question
 from mixers.errors import InvalidInput
 from mixers.fidelity import Comparison, LawReport, compare, fit_calibrated
 from mixers.laws import LAWS, find_law
 from mixers.laws.base import FittedLaw
 from mixers.learning_curve import CurvePoint, learning_curve
 from mixers.outliers import Outlier, without_diverged
-from mixers.recommendation import Problem, Recommendation, largest_scale, recommend
-from mixers.simplex import FeasibleSet
+from mixers.pareto import ParetoFront, pareto_front
+from mixers.problem import objective_of
+from mixers.recommendation import Recommendation, largest_scale, recommend
 from mixers.types import Observations, Prediction, Scale
 
 AUTO = "auto"
@@ -35,30 +37,21 @@ OnProgress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class TrustedLaw:
-    """A law fitted to all runs, how it did out of fold, and why it was taken."""
+    """A law fitted to all runs but what had diverged, how it did out of fold, and why it was taken."""
 
     fitted: FittedLaw
     report: LawReport
+    runs: Observations
     reason: str
     remarks: Remarks
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is recommended for: the target run, its epoch cap, and the pull to the natural mixture."""
+class Recommended:
+    """What is recommended, and the trade-off between target families if it was asked for."""
 
-    target_tokens: float | None = None
-    max_epochs: float | None = None
-    kl_to_prior: float = 0.05
-
-
-@dataclass(frozen=True)
-class Question:
-    """A wish that was checked against a swarm, as the mathematics takes it."""
-
-    wish: Wish
-    problem: Problem
-    remarks: Remarks
+    best: Recommendation
+    front: ParetoFront | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +131,7 @@ def trusted_law(swarm: Swarm, law: str, seed: int, on_progress: OnProgress) -> T
             f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective.r2:.3f} out of fold): "
             "do not act on its numbers"
         )
-    return TrustedLaw(fitted, report, _why(comparison, report, law), remarks)
+    return TrustedLaw(fitted, report, comparison.runs, _why(comparison, report, law), remarks)
 
 
 def _why(comparison: Comparison, report: LawReport, asked: str) -> str:
@@ -169,35 +162,14 @@ def _named(outlier: Outlier) -> str:
     return f"{outlier.target} of run {outlier.run_id} = {outlier.value:.6g}"
 
 
-def pose(swarm: Swarm, wish: Wish, scale: Scale) -> Question:
-    """The wish as a problem, inside of the bounds of ``domains.csv``.
-
-    Raises:
-        MixError: a number that cannot be, or the constraint that cannot hold.
-    """
-    remarks = _check_wish(swarm, wish)
-    domains = swarm.runs.domains
-    feasible = FeasibleSet.from_constraints(
-        domains,
-        target_tokens=None if wish.max_epochs is None else wish.target_tokens,
-        max_epochs=wish.max_epochs,
-        max_weights=swarm.max_weights,
-    )
-    problem = Problem(
-        domains=domains,
-        targets=swarm.runs.targets,
-        feasible=feasible,
-        kl_to_prior=wish.kl_to_prior,
-        scale=scale,
-        target_tokens=wish.target_tokens,
-        max_epochs=wish.max_epochs,
-    )
-    return Question(wish, problem, remarks)
-
-
-def recommend_weights(swarm: Swarm, law: TrustedLaw, question: Question, seed: int) -> Recommendation:
-    """The best weights under the law, and the baselines beside them."""
-    return recommend(law.fitted, question.problem, swarm.runs, np.random.default_rng(seed))
+def recommend_weights(law: TrustedLaw, question: Question, seed: int) -> Recommended:
+    """The best weights under the law, the baselines beside them, and the Pareto front if it was asked for."""
+    rng = np.random.default_rng(seed)
+    best = recommend(law.fitted, question.problem, law.runs, rng)
+    if not question.wish.pareto:
+        return Recommended(best, None)
+    objective = objective_of(law.fitted, question.problem, law.runs)
+    return Recommended(best, pareto_front(objective, question.problem.targets, question.problem.feasible, rng))
 
 
 def answer(
@@ -240,22 +212,3 @@ def _filled(label: str, said: np.ndarray, used: np.ndarray) -> Remarks:
         return Remarks()
     shown = f"{values.min():.6g}" if np.ptp(values) == 0 else f"{values.min():.6g} to {values.max():.6g}"
     return note(f"{len(values)} of {len(used)} queries say no {label}: {shown} was used")
-
-
-def _check_wish(swarm: Swarm, wish: Wish) -> Remarks:
-    for label, value in (("--target-tokens", wish.target_tokens), ("--max-epochs", wish.max_epochs)):
-        if value is not None and not 0 < value < np.inf:
-            raise InvalidInput(f"{label} is {value:g}; it must be a positive number")
-    if not 0 <= wish.kl_to_prior < np.inf:
-        raise InvalidInput(f"--kl is {wish.kl_to_prior:g}; it must be 0 or more")
-    if wish.max_epochs is None:
-        return Remarks()
-    if wish.target_tokens is None:
-        raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
-    unknown = np.isinf(swarm.runs.domains.available_tokens)
-    if unknown.all():
-        raise InvalidInput("--max-epochs needs available_tokens in domains.csv: an epoch is one pass over them")
-    if unknown.any():
-        names = [name for name, missing in zip(swarm.runs.domains.names, unknown, strict=True) if missing]
-        return warning(f"the epoch cap does not bind {name_list(names, 5)}: available_tokens is not known there")
-    return Remarks()

@@ -1,4 +1,4 @@
-"""Reports of the offline commands as one JSON document each, in the shapes of ``app/schemas.py``.
+"""Reports of ``compare`` and ``predict`` as one JSON document each, in the shapes of ``app/schemas.py``.
 
 The objective is the weighted mean of the targets as losses (a target to be maximised enters negated), so lower is
 better. A single target is given in its own direction. Intervals are 90 %. What is not defined is null.
@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from app.fidelity_answers import finite, law_fidelity
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
-from app.offline import Answers, Question, TrustedLaw
-from app.schemas import DomainWeight, Interval
+from app.offline import Answers, TrustedLaw
+from app.schemas import Interval
 from mixers.fidelity import Comparison
 from mixers.learning_curve import CurvePoint
-from mixers.recommendation import Problem, Recommendation, interval
-from mixers.types import Prediction, Scale, Targets
+from mixers.recommendation import interval
+from mixers.types import Prediction, Targets
 
 
 def comparison_document(
@@ -29,7 +27,7 @@ def comparison_document(
 ) -> dict[str, Any]:
     """Everything that ``compare`` knows."""
     return {
-        **_about(swarm, swarm.remarks),
+        **about(swarm, swarm.remarks),
         "seed": seed,
         "laws": [law_fidelity(report, swarm.runs.targets).model_dump(mode="json") for report in comparison.reports],
         "choice": comparison.choice,
@@ -55,44 +53,16 @@ def _noise_floor(comparison: Comparison, targets: Targets) -> dict[str, Any] | N
     return {"objective": finite(noise.objective_std), "targets": {name: finite(std) for name, std in rows}}
 
 
-def recommendation_document(swarm: Swarm, law: TrustedLaw, question: Question, best: Recommendation) -> dict[str, Any]:
-    """Everything that ``recommend`` knows."""
-    problem = question.problem
-    return {
-        **_about(swarm, swarm.remarks + law.remarks + question.remarks),
-        **_about_law(law, swarm.runs.targets),
-        "scale": _scale(problem.scale),
-        "kl_to_prior": problem.kl_to_prior,
-        "target_tokens": problem.target_tokens,
-        "max_epochs": question.wish.max_epochs,
-        "weights": [row.model_dump(mode="json") for row in domain_weights(problem, best)],
-        "predictions": {
-            name: {
-                "weights": dict(zip(problem.domains.names, best.mixtures[name].tolist(), strict=True)),
-                "objective": _interval(predicted.objective_mean, predicted.objective_std).model_dump(),
-                "targets": _target_intervals(predicted.targets, problem.targets),
-            }
-            for name, predicted in best.predictions.items()
-        },
-        "solver": {
-            "status": str(best.solution.status),
-            "value": finite(best.solution.value),
-            "residual": finite(best.solution.residual),
-        },
-        "message": best.message,
-    }
-
-
 def prediction_document(swarm: Swarm, law: TrustedLaw, answers: Answers, out: str) -> dict[str, Any]:
     """Everything that ``predict`` knows: the intervals too, which the CSV file does not hold."""
     predicted = answers.predicted
     rows = (Prediction(mean, std) for mean, std in zip(predicted.mean, predicted.std, strict=True))
     return {
-        **_about(swarm, swarm.remarks + law.remarks + answers.remarks),
-        **_about_law(law, swarm.runs.targets),
+        **about(swarm, swarm.remarks + law.remarks + answers.remarks),
+        **about_law(law, swarm.runs.targets),
         "out": out,
         "predictions": [
-            {"run_id": run_id, "targets": _target_intervals(row, swarm.runs.targets)}
+            {"run_id": run_id, "targets": target_intervals(row, swarm.runs.targets)}
             for run_id, row in zip(answers.run_ids, rows, strict=True)
         ],
     }
@@ -103,17 +73,8 @@ def to_json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False)
 
 
-def domain_weights(problem: Problem, best: Recommendation) -> list[DomainWeight]:
-    """The recommended weight of every domain beside its prior, its bound and its epochs."""
-    columns = (problem.domains.prior, best.solution.weights, best.max_weight, best.epochs, best.capped)
-    rows = zip(problem.domains.names, *(np.asarray(column).tolist() for column in columns), strict=True)
-    return [
-        DomainWeight(domain=name, prior=prior, weight=weight, max_weight=bound, epochs=finite(epochs), capped=capped)
-        for name, prior, weight, bound, epochs, capped in rows
-    ]
-
-
-def _about(swarm: Swarm, remarks: Remarks) -> dict[str, Any]:
+def about(swarm: Swarm, remarks: Remarks) -> dict[str, Any]:
+    """How much was read, and what was assumed or looks wrong."""
     runs = swarm.runs
     return {
         "folder": str(swarm.folder),
@@ -127,7 +88,8 @@ def _about(swarm: Swarm, remarks: Remarks) -> dict[str, Any]:
     }
 
 
-def _about_law(law: TrustedLaw, targets: Targets) -> dict[str, Any]:
+def about_law(law: TrustedLaw, targets: Targets) -> dict[str, Any]:
+    """The law that was used, why, and how it did on unseen runs."""
     return {
         "law": law.report.law,
         "reason": law.reason,
@@ -135,16 +97,13 @@ def _about_law(law: TrustedLaw, targets: Targets) -> dict[str, Any]:
     }
 
 
-def _target_intervals(predicted: Prediction, targets: Targets) -> dict[str, dict[str, float]]:
+def target_intervals(predicted: Prediction, targets: Targets) -> dict[str, dict[str, float]]:
+    """The 90 % interval of each target, in its own direction."""
     rows = zip(targets.names, predicted.mean.tolist(), predicted.std.tolist(), targets.maximised, strict=True)
-    return {name: _interval(mean, std, maximised).model_dump() for name, mean, std, maximised in rows}
+    return {name: interval_of(mean, std, maximised).model_dump() for name, mean, std, maximised in rows}
 
 
-def _interval(mean: float, std: float, maximised: bool = False) -> Interval:
+def interval_of(mean: float, std: float, maximised: bool = False) -> Interval:
     """The 90 % interval; of a target that is maximised, in its own direction."""
     low, high = (float(end) for end in interval(mean, std))
     return Interval(mean=-mean, low=-high, high=-low) if maximised else Interval(mean=mean, low=low, high=high)
-
-
-def _scale(scale: Scale) -> dict[str, float | None]:
-    return {"model_params": finite(scale.model_params), "train_tokens": finite(scale.train_tokens)}

@@ -35,3 +35,19 @@ def unimax(domains: Domains, target_tokens: float, max_epochs: float) -> Float[n
     """
     caps = epoch_caps(domains, target_tokens, max_epochs)
     return FeasibleSet(domains, np.zeros(len(domains)), caps).kl_project(uniform(domains))
+
+
+def entropy(domains: Domains, entropies: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """p_j proportional to the entropy of the domain's text, measured per token on a sample of each domain.
+
+    The conditional entropy H(next token | token) is the usual measure (entropy-driven, training-free mixtures).
+
+    Raises:
+        InvalidInput: an entropy that is negative or no number, or all of them 0.
+    """
+    for name, value in zip(domains.names, entropies, strict=True):
+        if not (np.isfinite(value) and value >= 0):
+            raise InvalidInput(f"the entropy of domain {name!r} is {value}; it must be a number of 0 or more")
+    if entropies.sum() <= 0:
+        raise InvalidInput("all entropies are 0; at least one must be positive")
+    return entropies / entropies.sum()

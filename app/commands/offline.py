@@ -1,34 +1,18 @@
-"""``mixwright compare``, ``recommend`` and ``predict``: on a swarm folder, without a server."""
+"""``mixwright compare`` and ``predict``: on a swarm folder, without a server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.command_options import ReadingOptions, ScaleOptions, with_records
-
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds runs.csv, domains.csv and targets.csv.")]
-Law = Annotated[str, typer.Option(help="The law to use; 'auto' takes the one that predicts unseen runs best.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-
-
-@dataclass(frozen=True)
-class WishOptions:
-    """What is recommended for."""
-
-    target_tokens: Annotated[float | None, typer.Option(help="Training tokens of the run to recommend for.")] = None
-    max_epochs: Annotated[
-        float | None, typer.Option(help="How often a domain's tokens may be seen; needs --target-tokens.")
-    ] = None
-    kl: Annotated[float, typer.Option(help="Weight of the KL divergence to the natural mixture.")] = 0.05
+from app.command_options import AsJson, Folder, LawName, ReadingOptions, ScaleOptions, with_records
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (compare, recommend, predict):
+    for command in (compare, predict):
         app.command()(with_records(command))
 
 
@@ -63,40 +47,13 @@ def compare(
         offline_report.show_learning_curve(terminal.report_console(), comparison.choice, points)
 
 
-def recommend(
-    folder: Folder,
-    wishes: WishOptions,
-    at: ScaleOptions,
-    reading: ReadingOptions,
-    law: Law = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Recommend weights from the runs of a folder."""
-    from app import offline, offline_report, terminal
-    from app.formats.swarm_folder import read_swarm
-    from app.formats.weight_columns import SumTolerance
-    from app.offline_documents import recommendation_document, to_json
-
-    wish = offline.Wish(wishes.target_tokens, wishes.max_epochs, wishes.kl)
-    offline.check_law(law)
-    swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance))
-    question = offline.pose(swarm, wish, offline.scale_for(swarm.runs, at.model_params, at.train_tokens))
-    with terminal.progress("Recommending", quiet=as_json) as on_progress:
-        trusted = offline.trusted_law(swarm, law, reading.seed, on_progress)
-        best = offline.recommend_weights(swarm, trusted, question, reading.seed)
-    if as_json:
-        typer.echo(to_json(recommendation_document(swarm, trusted, question, best)))
-    else:
-        offline_report.show_recommendation(terminal.report_console(), swarm, trusted, question, best)
-
-
 def predict(
     folder: Folder,
     at: Annotated[Path, typer.Option(metavar="QUERIES.csv", help="Mixtures to predict: runs.csv without targets.")],
     out: Annotated[Path, typer.Option(metavar="PREDICTIONS.csv", help="Where the predictions go.")],
     scale: ScaleOptions,
     reading: ReadingOptions,
-    law: Law = "auto",
+    law: LawName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Predict the targets of given mixtures."""

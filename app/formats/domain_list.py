@@ -1,11 +1,12 @@
-"""``domains.csv``: ``domain``; optional ``prior``, ``available_tokens`` and ``max_weight``.
+"""``domains.csv``: ``domain``; optional ``prior``, ``available_tokens``, ``min_weight``, ``max_weight`` and ``group``.
 
 The order of its rows is the order of the domain set. Without the file, or without priors and token counts, the natural
-mixture is unknown: a uniform one stands in for it, and the report says so.
+mixture is unknown: a uniform one stands in for it, and the report says so. A domain belongs to one group or to none.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,24 @@ from app.formats.weight_columns import DEFAULT_TOLERANCE, PREFIX
 from mixers.types import Domains
 
 
-def read_domains(path: Path, used: list[str]) -> tuple[Domains, dict[str, float], Remarks]:
-    """The domain set, its upper bounds, and what was assumed.
+@dataclass(frozen=True)
+class DomainList:
+    """The domain set, and what the team demands of its weights.
+
+    Args:
+        min_weights, max_weights: bounds of the domains that have one. groups: the domains of each named group.
+        remarks: what was assumed.
+    """
+
+    domains: Domains
+    min_weights: dict[str, float] = field(default_factory=dict)
+    max_weights: dict[str, float] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    remarks: Remarks = field(default_factory=Remarks)
+
+
+def read_domains(path: Path, used: list[str]) -> DomainList:
+    """The list of ``path``; the domains of the runs alone where there is no such file.
 
     Args:
         used: the domains that the runs have weights for; the list must name just these.
@@ -28,18 +45,34 @@ def read_domains(path: Path, used: list[str]) -> tuple[Domains, dict[str, float]
     """
     if not path.exists():
         told = note("there is no domains.csv: token counts and the natural mixture are unknown (uniform is used)")
-        return Domains(tuple(used)), {}, told
+        return DomainList(Domains(tuple(used)), remarks=told)
     table = read_table(path)
     names = table.names("domain", "domain")
     table.check_listed(names, used, "domain", f"'{PREFIX}<domain>'")
     tokens = table.amounts("available_tokens", np.inf, "; write a token count, or nothing when it is not known")
     prior, remarks = _prior(table, tokens)
-    caps = table.amounts("max_weight", np.nan, "; write a weight from 0 to 1, or nothing for no bound")
-    if (caps > 1).any():
-        row = int(np.argmax(caps > 1))
-        table.fail(f"{caps[row]:g} is above 1; write a weight from 0 to 1, or nothing for no bound", row, "max_weight")
-    bounds = {name: float(cap) for name, cap in zip(names, caps, strict=True) if not np.isnan(cap)}
-    return Domains(tuple(names), prior, tokens), bounds, remarks
+    least, most = (_bounds(table, names, column) for column in ("min_weight", "max_weight"))
+    return DomainList(Domains(tuple(names), prior, tokens), least, most, _groups(table, names), remarks)
+
+
+def _bounds(table: CsvTable, names: list[str], column: str) -> dict[str, float]:
+    hint = "; write a weight from 0 to 1, or nothing for no bound"
+    bounds = table.amounts(column, np.nan, hint)
+    if (bounds > 1).any():
+        row = int(np.argmax(bounds > 1))
+        table.fail(f"{bounds[row]:g} is above 1{hint}", row, column)
+    return {name: float(bound) for name, bound in zip(names, bounds, strict=True) if not np.isnan(bound)}
+
+
+def _groups(table: CsvTable, names: list[str]) -> dict[str, tuple[str, ...]]:
+    if "group" not in table:
+        return {}
+    cells = table.texts("group")
+    return {
+        group: tuple(name for name, cell in zip(names, cells, strict=True) if cell == group)
+        for group in dict.fromkeys(cells)
+        if group
+    }
 
 
 def _prior(table: CsvTable, tokens: Float[np.ndarray, " k"]) -> tuple[Float[np.ndarray, " k"], Remarks]:

@@ -30,14 +30,16 @@ class Swarm:
 
     Args:
         target_columns: the column of each target in ``runs.csv``, along the t-axis.
-        max_weights: upper bounds from ``domains.csv``, for the domains that have one.
+        min_weights, max_weights, groups: what ``domains.csv`` demands of the weights.
         remarks: what was assumed or repaired while reading.
     """
 
     folder: Path
     runs: Observations
     target_columns: tuple[str, ...]
+    min_weights: dict[str, float] = field(default_factory=dict)
     max_weights: dict[str, float] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     remarks: Remarks = field(default_factory=Remarks)
 
 
@@ -49,13 +51,13 @@ def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swa
     """
     table = read_table(_runs_file(folder))
     run_ids = table.names("run_id", "run")
-    domains, max_weights, about_domains = read_domains(folder / "domains.csv", domains_of(table))
+    listed = read_domains(folder / "domains.csv", domains_of(table))
     targets, columns, about_targets = read_targets(folder / "targets.csv", table)
-    p, about_weights = read_weights(table, domains.names, tolerance)
+    p, about_weights = read_weights(table, listed.domains.names, tolerance)
     losses = read_losses(table, targets, columns)
     model_params, train_tokens = read_scales(table)
     runs = Observations(
-        domains=domains,
+        domains=listed.domains,
         targets=targets,
         p=p,
         losses=losses,
@@ -64,13 +66,13 @@ def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swa
         run_ids=tuple(run_ids),
         mix_ids=_mix_ids(table),
     )
-    remarks = about_domains + about_targets + about_weights
+    remarks = listed.remarks + about_targets + about_weights
     measured = np.any(~np.isnan(losses), axis=1)
     if not measured.all():
         unmeasured = int((~measured).sum())
         remarks += note(f"{table.path.name}: {unmeasured} of {len(table)} rows measure no target and were left out")
         runs = runs.rows(np.flatnonzero(measured))
-    return Swarm(folder, runs, columns, max_weights, remarks)
+    return Swarm(folder, runs, columns, listed.min_weights, listed.max_weights, listed.groups, remarks)
 
 
 def read_scales(table: CsvTable) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:

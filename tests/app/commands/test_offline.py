@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from app.cli import run
+from app.offline import law_names
 from mixers.laws import LAWS
 from tests.app.swarm_tables import (
     DOMAINS,
@@ -27,39 +27,6 @@ from tests.app.swarm_tables import (
 
 WEIGHTS = np.array([0.25, 0.75])  # of the targets news and sql, as shares
 PRIOR = np.array([0.7, 0.2, 0.1])
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Path:
-    return write_swarm(tmp_path / "swarm")
-
-
-@pytest.fixture
-def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Runs a command with ``--json`` and returns its document, the only thing that it prints."""
-
-    def ask(*arguments: object) -> dict[str, Any]:
-        assert run([*map(str, arguments), "--json"]) == 0
-        out, err = capsys.readouterr()
-        assert err == ""
-        return json.loads(out, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
-
-    return ask
-
-
-@pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must fail and returns its one sentence, without the ``mixwright:`` in front."""
-
-    def ask(*arguments: object) -> str:
-        assert run([*map(str, arguments)]) != 0
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("mixwright: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("mixwright: ").strip()
-
-    return ask
 
 
 def weights_of(document: dict[str, Any]) -> np.ndarray:
@@ -82,9 +49,10 @@ def grid(step: int = 100) -> np.ndarray:
 
 
 def test_compare_finds_the_law_that_the_runs_came_from(swarm: Path, answer: Callable[..., dict[str, Any]]) -> None:
-    document = answer("compare", swarm)
+    asked = ["mean", "regmix_linear", "regmix_lightgbm", "log_linear", "bimix"]
+    document = answer("compare", swarm, "--laws", ",".join(asked))
     laws = {report["law"]: report for report in document["laws"]}
-    assert list(laws) == list(LAWS)
+    assert list(laws) == asked
     assert document["choice"] == "log_linear"
     assert laws["log_linear"]["objective_r2"] > 0.999
     assert laws["mean"]["objective_r2"] < 0.1
@@ -92,6 +60,11 @@ def test_compare_finds_the_law_that_the_runs_came_from(swarm: Path, answer: Call
     assert min(target["r2"] for target in laws["log_linear"]["targets"]) > 0.999
     assert "needs at least" in laws["regmix_lightgbm"]["skipped"]
     assert laws["regmix_lightgbm"]["targets"] == []
+
+
+def test_every_law_is_compared_unless_some_are_named() -> None:
+    assert law_names(None) == list(LAWS)
+    assert law_names("log_linear, mean,log_linear") == ["log_linear", "mean"]
 
 
 def test_compare_says_the_same_for_the_same_seed(swarm: Path, answer: Callable[..., dict[str, Any]]) -> None:
@@ -216,7 +189,8 @@ def test_every_query_is_answered_once_in_order_and_right(
         {"run_id": f"q{99 - i}"} | {f"w:{name}": row[j] for j, name in enumerate(DOMAINS)} for i, row in enumerate(p)
     ]
     out = tmp_path / "predictions.csv"
-    document = answer("predict", swarm, "--at", write_rows(tmp_path / "q.csv", rows), "--out", out)
+    at = write_rows(tmp_path / "q.csv", rows)
+    document = answer("predict", swarm, "--at", at, "--out", out, "--law", "log_linear")
     assert document["law"] == "log_linear"
     with out.open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))

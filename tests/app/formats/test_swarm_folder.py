@@ -158,6 +158,20 @@ def test_priors_are_normalised_and_bounds_are_kept(tmp_path: Path) -> None:
     assert swarm.remarks.notes == ("domains.csv: the priors sum to 100 and were normalised",)
 
 
+def test_least_weights_and_groups_are_kept(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"domain": "web", "min_weight": 0.1, "group": "text"},
+        {"domain": "code", "min_weight": "", "group": ""},
+        {"domain": "books", "min_weight": 0, "group": "text"},
+    ]
+    swarm = read_swarm(write_swarm(tmp_path / "swarm", domains=rows))
+    assert swarm.min_weights == {"web": 0.1, "books": 0.0}
+    assert swarm.groups == {"text": ("web", "books")}
+    wrong = write_swarm(tmp_path / "wrong", domains=[row | {"min_weight": 1.2} for row in rows])
+    with pytest.raises(FormatError, match=r"line 2, column 'min_weight': 1.2 is above 1; write a weight from 0 to 1"):
+        read_swarm(wrong)
+
+
 # --- sums of weights -----------------------------------------------------------------------------------------------
 
 
