@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.fit_pool import fit_pool
-from app.formats.csv_table import name_list
 from app.formats.errors import FormatError
 from app.formats.queries import Queries
 from app.formats.remarks import Remarks, note, warning
@@ -31,6 +30,7 @@ _WORTH_A_POOL = 500
 # Judging a law fits it once a fold; the fit on all runs and the search are the rest.
 _SHARE_OF_JUDGING = 0.8
 _SHARE_OF_FITTING = 0.9
+_NAMED_OUTLIERS = 3
 
 OnProgress = Callable[[float, str], None]
 
@@ -147,19 +147,25 @@ def odd_runs(comparison: Comparison) -> Remarks:
     remarks = Remarks()
     if comparison.diverged:
         remarks += warning(
-            f"{len(comparison.diverged)} measurements are too far off to be data and were left out: "
-            f"{name_list([_named(outlier) for outlier in comparison.diverged], 3)}"
+            f"{_measurements(comparison.diverged)} too far off to be data and left out: {_named(comparison.diverged)}"
         )
     if comparison.suspects:
+        judged = sum(report.skipped is None for report in comparison.reports)
+        by = "by the law" if judged == 1 else "by every good law"
         remarks += warning(
-            f"{len(comparison.suspects)} measurements are missed by far by every good law, look at them: "
-            f"{name_list([_named(outlier) for outlier in comparison.suspects], 3)}"
+            f"{_measurements(comparison.suspects)} missed by far {by}, look at them: {_named(comparison.suspects)}"
         )
     return remarks
 
 
-def _named(outlier: Outlier) -> str:
-    return f"{outlier.target} of run {outlier.run_id} = {outlier.value:.6g}"
+def _measurements(outliers: Sequence[Outlier]) -> str:
+    return "1 measurement is" if len(outliers) == 1 else f"{len(outliers)} measurements are"
+
+
+def _named(outliers: Sequence[Outlier]) -> str:
+    named = [f"{one.target} of run {one.run_id} = {one.value:.6g}" for one in outliers[:_NAMED_OUTLIERS]]
+    rest = len(outliers) - len(named)
+    return ", ".join(named) + (f" and {rest} more" if rest else "")
 
 
 def recommend_weights(law: TrustedLaw, question: Question, seed: int) -> Recommended:

@@ -99,17 +99,18 @@ def draw_gains(axes: Axes, rows: TargetRows) -> None:
     counted = f" ({rows.left_out} more not shown)" if rows.left_out else ""
     axes.set(
         title=f"Predicted gain by {rows.what}{counted}",
-        xlabel="gain with its 90 % interval (above 0: recommended is better)",
+        xlabel="90 % interval of the gain (above 0: better)",
     )
     axes.set_yticks(y, [_name(name) for name in rows.names], fontsize=9 if len(y) <= 12 else 8)
     _finish_rows(axes, len(y))
-    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1), ncols=2, fontsize=8, frameon=False)
+    axes.set_ylim(top=-0.6 - 0.05 * (len(y) + 4))  # room for the legend, clear of all intervals
+    axes.legend(loc="upper right", ncols=2, fontsize=8, frameon=False, borderpad=0)
 
 
 def draw_fidelity(axes: Axes, law: TrustedLaw, problem: Problem) -> None:
     """The measured objective of every run against the prediction of a law that had not seen its mixture."""
     axes.set(
-        title=f"Runs that the law had not seen (Spearman {shown(law.report.objective.spearman, 3)})",
+        title=f"Unseen runs (Spearman {shown(law.report.objective.spearman, 3)})",
         xlabel="predicted weighted mean of the targets",
         ylabel="measured",
     )

@@ -26,11 +26,11 @@ from mixers.baselines import BEST_MEASURED
 from mixers.recommendation import Recommendation
 
 ENDINGS = (".png", ".svg", ".pdf")
-# Inches: the figure, its head, the frame of a panel, the fidelity, and a row of domains or marks.
-_WIDTH, _HEAD, _FRAME, _FIDELITY = 13.5, 0.7, 1.2, 4.4
-_ROW, _WIDE_ROW, _MARK = 0.24, 0.4, 0.34
+# Inches: the figure, where it is wide, its head, the frame of a panel, the fidelity, and a row of domains or marks.
+_WIDTH, _WIDE, _HEAD, _FRAME, _FIDELITY = 13.5, 15.5, 0.7, 1.2, 4.4
+_ROW, _WIDE_ROW, _MARK = 0.24, 0.33, 0.34
 # Domains up to which their panel needs no height of its own.
-_FEW = 16
+_FEW = 24
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -85,13 +85,13 @@ def _figure(swarm: Swarm, law: TrustedLaw, question: Question, best: Recommendat
         upper, lower = max(_WIDE_ROW * rows + _FRAME, objective), max(_FIDELITY, gains)
         grid = figure.add_gridspec(2, 2, height_ratios=(upper, lower), width_ratios=(1, 1), wspace=0.05, hspace=0.05)
         weights_at, objective_at, fidelity_at, gains_at = grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1]
-        height = upper + lower
+        width, height = _WIDTH, upper + lower
     else:  # the weights from top to bottom
-        left, right = figure.add_gridspec(1, 2, width_ratios=(1.15, 1), wspace=0.05)
+        left, right = figure.add_gridspec(1, 2, width_ratios=(1.05, 1), wspace=0.05)
         parts = right.subgridspec(3, 1, height_ratios=(objective, gains, _FIDELITY), hspace=0.05)
         weights_at, objective_at, gains_at, fidelity_at = left, parts[0], parts[1], parts[2]
-        height = max(_ROW * rows + _FRAME, objective + gains + _FIDELITY)
-    figure.set_size_inches(_WIDTH, height + _HEAD)
+        width, height = _WIDE, max(_ROW * rows + _FRAME, objective + gains + _FIDELITY)
+    figure.set_size_inches(width, height + _HEAD)
     figure.suptitle(_title(swarm, law, best), x=0.01, ha="left", fontsize=12)
     draw_weights(figure.add_subplot(weights_at), seen, rest)
     draw_objective(figure.add_subplot(objective_at), problem, best)
