@@ -28,5 +28,7 @@ def fit_pool(processes: int | None = None) -> Iterator[RunTasks]:
         def run(function: Callable[[Task], Outcome], tasks: Sequence[Task]) -> Iterable[Outcome]:
             return pool.map(function, tasks)
 
-        yield run
-        pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            yield run
+        finally:  # after an error or an interrupt nobody waits for the fits that are still queued
+            pool.shutdown(wait=True, cancel_futures=True)

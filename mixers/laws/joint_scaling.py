@@ -96,7 +96,9 @@ class JointScaling(MixingLaw):
 
     name: ClassVar[str] = "joint_scaling"
     summary: ClassVar[str] = "the additive scaling law with A(h) and B(h): the best mixture moves with the scale"
-    needs: ClassVar[Needs] = Needs(lambda k: min(k + 1, 4), "its constant and the worth of the domains must be held")
+    needs: ClassVar[Needs] = Needs(
+        lambda k: min(k + 1, 4), "without a spread of N or D it is the additive law, which is there too", min_scales=2
+    )
     knows_params: ClassVar[bool] = True
     knows_tokens: ClassVar[bool] = True
 

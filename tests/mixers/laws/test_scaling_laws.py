@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.formats.swarm_folder import read_swarm
+from mixers.errors import TooFewRuns
 from mixers.laws import Form
 from mixers.laws.additive_scaling import AdditiveScaling
 from mixers.laws.joint_scaling import FittedJointScaling, JointScaling
@@ -136,15 +137,19 @@ def test_a_share_of_zero_has_a_finite_loss_and_slope_and_the_law_bends_one_way(l
     assert np.isfinite(fitted.value_and_gradient(path[0], scale)[1]).all()
 
 
-@both_laws
-def test_one_scale_is_folded_into_the_constant_and_stands_for_all(law):
+def test_one_scale_is_folded_into_the_constant_and_stands_for_all():
     runs = planted.swarm()
-    fitted = law.fit(runs, RNG)
+    fitted = AdditiveScaling().fit(runs, RNG)
     assert (fitted.terms.amplitude == 0).all()
     here, elsewhere, unknown = (fitted.predict(runs.p, s) for s in (Scale(1e6, 1e9), Scale(1e9, 1e13), Scale.unknown()))
     assert np.array_equal(here.mean, elsewhere.mean)
     assert np.array_equal(here.mean, unknown.mean)
     assert np.array_equal(here.std, elsewhere.std)
+
+
+def test_the_joint_law_leaves_one_scale_to_the_additive_law():
+    with pytest.raises(TooFewRuns, match="2 or more different scales .* it is the additive law"):
+        JointScaling().fit(planted.swarm(), RNG)
 
 
 def test_an_unknown_size_is_taken_as_the_geometric_mean_of_the_runs():
@@ -173,12 +178,11 @@ def test_sizes_that_some_run_does_not_tell_are_left_out():
     assert (fitted.terms.amplitude[:, 0] == 0).all()
 
 
-@both_laws
-def test_few_sparse_runs_do_not_make_a_domain_infinitely_bad(law):
+def test_few_sparse_runs_do_not_make_a_domain_infinitely_bad():
     rng = np.random.default_rng(4)
     p = planted.mixtures(20, 16, rng, concentration=0.05)
     losses = 3 + 0.3 * rng.normal(size=(20, 2))
-    corners = law.fit(planted.observe(p, losses), RNG).predict(np.eye(16), Scale.unknown()).mean
+    corners = AdditiveScaling().fit(planted.observe(p, losses), RNG).predict(np.eye(16), Scale.unknown()).mean
     assert corners.max() < 3 * losses.max()
 
 
