@@ -96,7 +96,7 @@ def _about_scale(error: np.ndarray, group: np.ndarray) -> np.ndarray:
         rows = group == g
         measured = ~np.isnan(error[rows]).all(axis=2)
         size = measured.sum(axis=0)[:, None]
-        middle = np.nanmedian(np.where(measured.any(axis=0)[:, None], error[rows], 0.0), axis=0)
+        middle = np.nanmedian(np.where(np.asarray(measured.any(axis=0))[:, None], error[rows], 0.0), axis=0)
         centred[rows] -= middle * size / (size + 1)  # a lone run keeps half of its error
     return centred
 

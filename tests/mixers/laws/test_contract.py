@@ -70,8 +70,8 @@ def test_permuting_the_domains_permutes_the_answer(name):
     runs, order = swarm_for(name), np.array([2, 0, 3, 1])
     plain = fit(name, runs).predict(runs.p, SCALE).mean
     shuffled = fit(name, permuted(runs, order)).predict(runs.p[:, order], SCALE).mean
-    # Trees break ties between equally good splits by the order of the columns. The many worths of the joint law lie in a
-    # flat valley, in which the order of sums decides where a fit ends.
+    # Trees break ties between equally good splits by the order of the columns. The many worths of the joint law lie in
+    # a flat valley, in which the order of sums decides where a fit ends.
     tolerance = {"regmix_lightgbm": 0.02, "joint_scaling": 2e-3}.get(name, 1e-5)
     assert np.abs(plain - shuffled).max() < tolerance
 

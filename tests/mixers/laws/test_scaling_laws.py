@@ -148,7 +148,7 @@ def test_one_scale_is_folded_into_the_constant_and_stands_for_all():
 
 
 def test_the_joint_law_leaves_one_scale_to_the_additive_law():
-    with pytest.raises(TooFewRuns, match="2 or more different scales .* it is the additive law"):
+    with pytest.raises(TooFewRuns, match=r"2 or more different scales .* it is the additive law"):
         JointScaling().fit(planted.swarm(), RNG)
 
 
