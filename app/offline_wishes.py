@@ -17,7 +17,7 @@ from app.formats.swarm_folder import Swarm
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RowsOf, RunOptions, Wish
 from mixers.baselines import CURRENT
-from mixers.errors import InvalidInput
+from mixers.errors import Infeasible, InvalidInput
 from mixers.objectives import family_names
 from mixers.priors import entropy, natural, uniform
 from mixers.problem import Level, MinimiseWorst, NotWorse, Problem, comparison_mixtures
@@ -147,20 +147,26 @@ def _feasible(
     if (asked.group_min or asked.group_max) and not groups:
         raise InvalidInput("--group-min and --group-max need a column 'group' in domains.csv")
     total = asked.max_change_total
-    return FeasibleSet.from_constraints(
-        swarm.runs.domains,
-        target_tokens=None if run.max_epochs is None else run.target_tokens,
-        max_epochs=run.max_epochs,
-        min_weights=swarm.min_weights | _shares("--min", asked.min_weight, names, "domain"),
-        max_weights=swarm.max_weights | _shares("--max", asked.max_weight, names, "domain"),
-        groups=groups,
-        min_groups=_shares("--group-min", asked.group_min, tuple(groups), "group"),
-        max_groups=_shares("--group-max", asked.group_max, tuple(groups), "group"),
-        frozen=_frozen(asked.freeze, names, current is not None),
-        current=current,
-        max_change=asked.max_change,
-        max_total_change=None if total is None else total / 2,  # the share that changes hands: half of the L1 distance
-    )
+    try:
+        return FeasibleSet.from_constraints(
+            swarm.runs.domains,
+            target_tokens=None if run.max_epochs is None else run.target_tokens,
+            max_epochs=run.max_epochs,
+            min_weights=swarm.min_weights | _shares("--min", asked.min_weight, names, "domain"),
+            max_weights=swarm.max_weights | _shares("--max", asked.max_weight, names, "domain"),
+            groups=groups,
+            min_groups=_shares("--group-min", asked.group_min, tuple(groups), "group"),
+            max_groups=_shares("--group-max", asked.group_max, tuple(groups), "group"),
+            frozen=_frozen(asked.freeze, names, current is not None),
+            current=current,
+            max_change=asked.max_change,
+            max_total_change=None if total is None else total / 2,  # the share that changes hands: half of the L1 norm
+        )
+    except Infeasible as error:
+        if total is None:
+            raise
+        counted = f"--max-change-total {total:g} lets {total / 2:g} of the mixture change hands"
+        raise Infeasible(f"{error} ({counted})") from error
 
 
 def _frozen(texts: Sequence[str] | None, names: Sequence[str], has_current: bool) -> dict[str, float | None]:

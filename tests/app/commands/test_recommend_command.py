@@ -350,6 +350,14 @@ def test_a_figure_that_cannot_be_written_is_refused_before_the_work(
         (("--max-change", "0.1"), "--max-change needs --current: the mixture that changes are counted from"),
         (("--max-change-total", "0.1"), "--max-change-total needs --current"),
         (("--max-change", "-1", "--current", "natural"), "--max-change is -1; it must be 0 or more"),
+        (
+            ("--max-change-total", "0.1", "--current", "natural", "--min", "code=0.4"),
+            "cannot hold together; they miss by 0.15 in all",
+        ),
+        (
+            ("--max-change-total", "0.1", "--current", "natural", "--min", "code=0.4"),
+            "(--max-change-total 0.1 lets 0.05 of the mixture change hands)",
+        ),
         (("--current", "{swarm}/no.csv"), "no.csv does not exist"),
         (("--current", "{swarm}/targets.csv"), "there is no column 'domain'"),
         (("--current", "{files}/short.csv"), "domain 'code', 'books' is not listed; add a row for it"),
