@@ -3,8 +3,8 @@
 Before any fit: an entry further than 50 spreads (1.4826 MAD of the target about the median of its scale) from that
 median. Healthy runs of mixtures that lack a whole domain were seen at 34. Such entries are taken as not measured.
 
-After the fits: an entry that every law misses by far is suspect. It stays in the fits, whose losses are robust, and is
-reported: a person may know what happened.
+After the fits: an entry that every good law misses by far is suspect. It stays in the fits, whose losses are robust,
+and is reported: a person may know what happened.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mixers.laws.parametric import spread
 from mixers.types import Observations
 
 _FAR = 50.0
@@ -43,14 +44,18 @@ def without_diverged(runs: Observations) -> tuple[Observations, tuple[Outlier, .
 
 
 def unexplained(runs: Observations, guesses: Sequence[Float[np.ndarray, "n t"]]) -> tuple[Outlier, ...]:
-    """Entries that all of the laws, by their out-of-fold means, miss in the same direction by ten typical errors."""
+    """Entries that all of the laws, by their out-of-fold means, miss in the same direction by ten typical errors.
+
+    And by more than the target's own spread: a good law has small errors, and a tail of them is no fault of the runs.
+    """
     if not guesses:
         return ()
     residual = np.stack([runs.losses - guess for guess in guesses])
     distance = np.stack([_distance(one) for one in residual])
     nearest = np.take_along_axis(distance, np.abs(distance).argmin(axis=0)[None], axis=0)[0]
     same_side = (np.sign(residual) == np.sign(residual[:1])).all(axis=0)
-    return _named(runs, same_side & (np.abs(nearest) > _UNEXPLAINED), nearest)
+    large = (np.abs(residual) > spread(runs.losses)).all(axis=0)
+    return _named(runs, same_side & large & (np.abs(nearest) > _UNEXPLAINED), nearest)
 
 
 def _scale_medians(runs: Observations) -> np.ndarray:

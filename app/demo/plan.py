@@ -33,7 +33,17 @@ VERIFICATION_SEEDS = [1, 2, 3, 4, 5, 6]
 TRAIN_TOKENS = 131_072
 # A third of the rate with the lowest loss: the difference between two mixtures then varies half as much over seeds.
 LEARNING_RATE = 6e-3
-LAWS = ["mean", "regmix_linear", "regmix_lightgbm", "log_linear", "bimix"]
+# The automatic choice, and some of the laws that it chooses among.
+LAWS = [
+    "mean",
+    "regmix_linear",
+    "regmix_lightgbm",
+    "log_linear",
+    "bimix",
+    "additive_scaling",
+    "gaussian_process",
+    "auto",
+]
 
 
 def proxy_settings(corpus_hash: str) -> ProxySettings:

@@ -136,5 +136,7 @@ def _reason(names: tuple[str, ...], rivals: np.ndarray, choice: int, share: np.n
     if not others:
         return f"{what}: the only candidate"
     step = 100 * (rivals[others[0]] / max(rivals[choice], 1e-12) - 1)
-    against = "about the same" if abs(step) < 1 else f"{abs(step):.0f} % {'more' if step > 0 else 'less'}"
+    against = "about the same" if abs(step) < 1 else f"{step:.0f} % more"
+    if step <= -1:
+        against = f"{-step:.0f} % less here, but not over all targets"
     return f"{what}: the error of {labels[others[0]]} is {against}"

@@ -137,7 +137,7 @@ def full_problem(runs, kl=0.0, **constraints) -> Problem:
 @pytest.mark.parametrize("name", LAWS)
 def test_every_law_gives_a_feasible_recommendation_beside_the_baselines(name):
     runs = planted.scaled_swarm(60) if LAWS[name].needs.min_scales > 1 else planted.swarm(60)
-    fitted = LAWS[name].fit(runs, rng())
+    fitted = planted.law_of(name).fit(runs, rng())
     problem = full_problem(runs, 0.05, target_tokens=1e10, max_epochs=4.0)
     checks = None if fitted.form == Form.CONVEX else NO_CHECKS  # a tree law takes a second for each
     answer = recommend(fitted, problem, runs, rng(), checks)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mixers.errors import MixError, TooFewRuns
-from mixers.laws import LAWS, CalibratedLaw, Combination, Form, MixingLaw, find_law, fitted_from_dict
+from mixers.laws import LAWS, CalibratedLaw, Form, find_law, fitted_from_dict
 from mixers.types import Domains, Observations, Scale, Targets
 from tests.mixers import planted
 
@@ -14,16 +14,8 @@ SCALE = Scale(np.float64(1e6), np.float64(1e9))
 every_law = pytest.mark.parametrize("name", LAWS)
 
 
-def law_of(name: str) -> MixingLaw:
-    """The registered law; one made of others with few members, so that it costs little."""
-    law = find_law(name)
-    if isinstance(law, Combination):
-        return type(law)([LAWS[member] for member in ("mean", "regmix_linear", "log_linear", "bimix")])
-    return law
-
-
 def fit(name: str, runs: Observations, seed: int = 0):
-    return law_of(name).fit(runs, np.random.default_rng(seed))
+    return planted.law_of(name).fit(runs, np.random.default_rng(seed))
 
 
 def swarm_for(name: str, n: int = 60, seed: int = 0) -> Observations:
