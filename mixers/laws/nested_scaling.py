@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mixers.errors import TooFewRuns
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.noise import Noise
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, predictive_std
@@ -115,6 +116,11 @@ class NestedScaling(MixingLaw):
         del rng  # the starts are fixed
         self.check_enough(runs)
         axes = ScaleAxes.of(runs)
+        if not axes.varies.any():  # scales that differ only in what is not known
+            raise TooFewRuns(
+                f"{self.name} needs model_params or train_tokens that vary and are known for every run because "
+                f"{self.needs.why}; of these {len(runs)} runs neither is and does"
+            )
         rows = ScaledRows.of(runs, axes)
         fitted = fit_scaled_exponentials(rows)
         terms, lean = _scale_terms(rows, fitted, axes)

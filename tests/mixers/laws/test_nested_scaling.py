@@ -93,6 +93,13 @@ def test_one_scale_is_refused_in_words():
         fit(planted.swarm())
 
 
+def test_scales_that_differ_in_what_is_not_known_are_refused_in_words():
+    runs = planted.swarm(20)
+    half = replace(runs, model_params=np.where(np.arange(20) % 2, np.nan, runs.model_params))
+    with pytest.raises(TooFewRuns, match="vary and are known for every run"):
+        fit(half)
+
+
 def test_one_mixture_is_its_step_law():
     # L(D) = E + (D_0 / D)^beta, exactly.
     tokens = np.geomspace(1e9, 3e10, 12)
