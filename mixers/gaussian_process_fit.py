@@ -23,6 +23,7 @@ from scipy.linalg import cho_solve, cholesky, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from mixers.gaussian_process_kernel import Inputs, Kernel, noisy_covariance
+from mixers.row_subsets import spread_rows
 
 FIT_ROWS = 256
 EXACT_ROWS = 768
@@ -177,7 +178,7 @@ def _noisy_factor(kernel: Kernel, inputs: Inputs) -> np.ndarray:
 
 def _project(kernel: Kernel, inputs: Inputs, mixture: np.ndarray) -> tuple[Inputs, np.ndarray, np.ndarray, np.ndarray]:
     """(inducing rows, factor L of their covariance, V = L^-1 K_mn noise^-1/2 (m, n), factor of I + V V')."""
-    few = inputs.take(spread_rows(inputs, mixture, INDUCING_ROWS))
+    few = inputs.take(spread_rows(inputs.s, mixture, INDUCING_ROWS))
     own = kernel.covariance(few, few)
     factor = cholesky(own + _JITTER * np.diag(np.diag(own)), lower=True)
     seen = solve_triangular(factor, kernel.covariance(few, inputs), lower=True)
@@ -197,38 +198,6 @@ def _whiten(kernel: Kernel, run: np.ndarray, rows: np.ndarray) -> np.ndarray:
     mean = total / count[:, None]
     shrink = 1 / np.sqrt(kernel.noise + count * kernel.run) - 1 / np.sqrt(kernel.noise)
     return rows / np.sqrt(kernel.noise) + (shrink[:, None] * mean)[label]
-
-
-def spread_rows(inputs: Inputs, mixture: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
-    """At most ``most`` rows, ascending: as equally many of each mixture as can be, and spread evenly over its scales.
-
-    Each mixture starts at another place of its scales, so that all are met even where one row of a mixture is taken.
-    """
-    if len(inputs) <= most:
-        return np.arange(len(inputs))
-    order = np.lexsort((inputs.s[:, 1], inputs.s[:, 0], mixture))
-    groups = np.split(order, np.flatnonzero(np.diff(mixture[order])) + 1)
-    if len(groups) > most:
-        groups = [groups[i] for i in np.linspace(0, len(groups) - 1, most).astype(int)]
-    golden = (np.sqrt(5) - 1) / 2
-    chosen = []
-    for i, count in enumerate(_equal_quota(np.array([len(group) for group in groups]), most)):
-        place = (np.arange(count) + (i * golden) % 1.0) / count
-        chosen.append(groups[i][(place * len(groups[i])).astype(int)])
-    return np.sort(np.concatenate(chosen))
-
-
-def _equal_quota(sizes: np.ndarray, most: int) -> np.ndarray:
-    """The largest equal quota, cut to each size, whose sum is at most ``most``; some of the rest get one more."""
-    low, high = 1, int(sizes.max())
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if np.minimum(sizes, middle).sum() <= most else (low, middle - 1)
-    quota = np.minimum(sizes, low)
-    rest, larger = most - int(quota.sum()), np.flatnonzero(sizes > low)
-    if rest and len(larger):
-        quota[larger[np.linspace(0, len(larger) - 1, min(rest, len(larger))).astype(int)]] += 1
-    return quota
 
 
 def outliers(

@@ -13,6 +13,9 @@ one would gain from it, so each curve is part of all targets. A target that was 
 curve only from its own runs. Not convex: where a domain first gets more than the least capacity H its loss has a kink.
 
 N and D are relative to a reference (see scale_terms.py). An axis that does not vary in the runs is left out.
+
+Of more than ``FIT_ROWS`` runs as many are used, spread evenly over the mixtures and the scales of each; targets that
+few of them measured get more. 4k + 1 parameters are long known by then.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from mixers.folds import mixture_labels
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.capacity_curves import Curves
 from mixers.laws.capacity_fit import PRIOR_STD, CapacityData, CapacityFit, fit_capacity
@@ -31,8 +35,12 @@ from mixers.laws.noise import Noise, residual_std
 from mixers.laws.parametric import OUTLIER, in_spread_units
 from mixers.laws.scale_terms import ScaleAxes, predictive_std
 from mixers.laws.shares import share_floor
+from mixers.row_subsets import rows_for_targets
 from mixers.types import Observations, Prediction, Scale
 
+FIT_ROWS = 2048
+# Of the runs that measured a target, so many are used at least, where there are as many.
+_LEAST_ROWS = 256
 # Numbers of a chunk of derivatives: 100,000 mixtures never stand in memory at once.
 _CHUNK = 2_000_000
 
@@ -124,6 +132,7 @@ class Capacity(MixingLaw):
     def fit(self, runs: Observations, rng: np.random.Generator) -> FittedCapacity:
         del rng  # the starts are fixed
         self.check_enough(runs)
+        runs = _thinned(runs)
         y, weight, spread = in_spread_units(runs.losses)
         axes = ScaleAxes.of(runs)
         ratio = axes.log_ratios(runs.scale, (len(runs),))
@@ -143,6 +152,15 @@ class Capacity(MixingLaw):
             middle * spread[:, None],
             Noise.of(runs.p, deviation * spread),
         )
+
+
+def _thinned(runs: Observations) -> Observations:
+    """At most ``FIT_ROWS`` of the runs, more where targets were measured seldom."""
+    if len(runs) <= FIT_ROWS:
+        return runs
+    log_scale = ScaleAxes.of(runs).log_ratios(runs.scale, (len(runs),))
+    measured = ~np.isnan(runs.losses)
+    return runs.rows(rows_for_targets(log_scale, mixture_labels(runs), measured, FIT_ROWS, _LEAST_ROWS))
 
 
 def _own_domains(runs: Observations) -> Int[np.ndarray, " t"]:

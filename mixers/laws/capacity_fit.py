@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize
 
 from mixers.laws.capacity_curves import CurvePoints, Curves
 from mixers.laws.levels import Levels
+from mixers.non_negative import non_negative
 
 # Starting values of the exponents b and a, and of H in shares of the smallest N / k.
 _STARTS = ((0.3, 0.3, 0.03), (0.3, 0.3, 0.7), (0.8, 0.3, 0.2), (0.8, 0.1, 0.7))
@@ -36,6 +37,8 @@ PRIOR_STD = (2.0, 0.5, 2.0, 0.3, 1.0)
 _PRIOR_NOISE = 2.5e-3
 # Ridge on the weights of targets that are no domain, in units of the curves' size at the start.
 _WEIGHT_RIDGE = 1e-3
+# Keeps the normal equations positive definite in float64 where two curves are one, in units of their diagonal.
+_RELATIVE_RIDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,10 @@ class _Search:
         weighted = design * weight[:, None]
         normal = weighted.T @ design
         normal[np.diag_indices(len(normal))] += np.append(1e-9 * weight.sum(), np.full(curves.shape[1], self._ridge))
-        root = np.linalg.cholesky(normal)
-        found, _ = nnls(root.T, np.linalg.solve(root, weighted.T @ y))
+        # In units in which the diagonal is 1, a curve that explodes at a small share does not drown the others.
+        size = np.sqrt(np.diag(normal))
+        scaled = normal / size / size[:, None]
+        scaled[np.diag_indices(len(scaled))] += _RELATIVE_RIDGE
+        root = np.linalg.cholesky(scaled)
+        found = non_negative(root.T, np.linalg.solve(root, weighted.T @ y / size)) / size
         return float(found[0]), found[1:]

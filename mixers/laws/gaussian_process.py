@@ -32,11 +32,11 @@ from mixers.gaussian_process_fit import (
     fit_hyper_parameters,
     outliers,
     restore,
-    spread_rows,
 )
 from mixers.gaussian_process_kernel import EPS, Inputs, Kernel
 from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
 from mixers.laws.parametric import spread
+from mixers.row_subsets import spread_rows
 from mixers.types import Observations, Prediction, Scale
 
 # Rows of a prediction that are worked on at once: bounds its memory at some tens of megabytes.
@@ -245,6 +245,6 @@ def _standardised(inputs: Inputs, v: np.ndarray) -> _Standardised:
 
 def _hyper_parameters(inputs: Inputs, mixture: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """theta, and the rows that it was fitted to."""
-    used = spread_rows(inputs, mixture, FIT_ROWS)
+    used = spread_rows(inputs.s, mixture, FIT_ROWS)
     few = inputs.take(used)
     return fit_hyper_parameters(few, z[used], Prior.of(few)), used

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import nnls
 
 from mixers.agreement import objective_values
 from mixers.laws.parametric import spread
+from mixers.non_negative import non_negative
 from mixers.types import Observations
 
 # In typical errors of the best member.
@@ -81,7 +81,7 @@ def best_shares(q: Float[np.ndarray, "t m m"]) -> Float[np.ndarray, "t m"]:
         value, vector = np.linalg.eigh(q[i] / unit + 1e-9 * np.eye(m))
         root = (vector * np.sqrt(np.maximum(value, 0.0))).T
         system = np.concatenate([root, np.ones((1, m))])
-        found, _ = nnls(system, np.concatenate([np.zeros(m), [1.0]]), maxiter=100 * m)
+        found = non_negative(system, np.append(np.zeros(m), 1.0))
         shares[i] = found / found.sum()
     return shares
 

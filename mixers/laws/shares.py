@@ -4,7 +4,7 @@
                   floor^-alpha (1 + alpha (1 - r / floor))  below: the tangent at the floor
 
 Convex and falling for alpha > 0, concave and rising for -1 <= alpha < 0; the slope is continuous. The floor of a domain
-is half of the smallest share of it that was trained.
+is half of the smallest share of it that was trained; shares below a millionth count as that, as they are no training.
 
     G(r; alpha) = (S(r; alpha) - 1) / alpha,      -log r at alpha = 0 (Box & Cox 1964, with the opposite sign)
 
@@ -20,11 +20,14 @@ from jaxtyping import Float
 
 # Nearer to 0 than this an exponent counts as this: G and its derivative by alpha divide by alpha and its square.
 _LEAST_ALPHA = 1e-3
+# Of a billion tokens a document. Powers of shares that a sampler drew far below it, 1e-200 say, overflow.
+_LEAST_SHARE = 1e-6
 
 
 def share_floor(p: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " k"]:
-    """Half of the smallest positive share of each domain; 1/2 for a domain that is 0 in every run."""
-    positive = np.where(p > 0, p, np.inf).min(axis=0)
+    """Half of the smallest positive share of each domain, taken as at least a millionth; 1/2 for a domain that is 0 in
+    every run."""
+    positive = np.where(p > 0, np.maximum(p, _LEAST_SHARE), np.inf).min(axis=0)
     return np.where(np.isfinite(positive), positive, 1.0) / 2
 
 

@@ -227,6 +227,29 @@ def test_few_sparse_runs_do_not_make_a_domain_infinitely_bad():
     assert corners.predict(np.eye(16), Scale.unknown()).mean.max() < 3 * losses.max()
 
 
+def test_many_domains_with_vanishing_shares_are_fitted():
+    p = np.random.default_rng(0).dirichlet(np.full(48, 0.02), size=80)
+    assert p[p > 0].min() < 1e-150
+    losses = 2 + p @ np.linspace(0, 1, 48)[:, None] + 0.01 * np.random.default_rng(1).normal(size=(80, 2))
+    fitted = Capacity().fit(planted.observe(p, losses), RNG)
+    assert np.abs(fitted.predict(p, Scale.unknown()).mean - losses).mean() < 0.2
+    assert np.isfinite(fitted.predict(np.eye(48), Scale.unknown()).mean).all()
+
+
+def test_a_large_table_is_fitted_to_some_of_its_runs(monkeypatch):
+    runs = planted_runs(noise=0.003, mixes=40)
+    losses = runs.losses.copy()
+    losses[20:, 2] = np.nan
+    runs = replace(runs, losses=losses)
+    monkeypatch.setattr("mixers.laws.capacity.FIT_ROWS", 120)
+    monkeypatch.setattr("mixers.laws.capacity._LEAST_ROWS", 15)
+    few, again = Capacity().fit(runs, RNG), Capacity().fit(runs, RNG)
+    assert few.noise.runs < 140
+    known, guess = planted_law().predict(runs.p, runs.scale).mean, few.predict(runs.p, runs.scale).mean
+    assert np.abs(guess - known)[:, :2].mean() < 0.005
+    assert np.array_equal(guess, again.predict(runs.p, runs.scale).mean)
+
+
 def test_a_model_smaller_than_the_least_capacity_is_still_predicted():
     tiny = planted_law().predict(np.eye(3), Scale(1e5, 1e10))
     assert np.isfinite(tiny.mean).all()

@@ -11,7 +11,7 @@ from app.formats.swarm_folder import read_swarm
 from app.formats.weight_columns import SumTolerance
 from mixers import gaussian_process_fit as fitting
 from mixers.fidelity import spearman_within
-from mixers.gaussian_process_fit import Prior, condition, negative_log_posterior, restore, spread_rows
+from mixers.gaussian_process_fit import Prior, condition, negative_log_posterior, restore
 from mixers.gaussian_process_kernel import CONSTANT, EPS, SCALE_TERMS, Inputs, Kernel
 from mixers.laws.gaussian_process import FittedGaussianProcess, GaussianProcess
 from mixers.types import Observations, Scale
@@ -140,18 +140,6 @@ def test_more_rows_than_are_solved_exactly_are_all_used():
     before, after = fitted.predict(runs.p[:50], UNKNOWN), again.predict(runs.p[:50], UNKNOWN)
     assert np.abs(before.mean - after.mean).max() <= 1e-12
     assert np.abs(before.std - after.std).max() <= 1e-12
-
-
-def test_a_subset_of_rows_meets_every_mixture_and_every_scale():
-    s = np.tile(np.stack([np.zeros(10), np.arange(10.0)], axis=1), (40, 1))
-    mixture = np.repeat(np.arange(40), 10)
-    inputs = Inputs(np.zeros((400, 2)), s, mixture)
-    rows = spread_rows(inputs, mixture, 60)
-    assert len(set(rows.tolist())) == 60
-    assert np.bincount(mixture[rows], minlength=40).min() == 1
-    assert np.bincount(s[rows, 1].astype(int), minlength=10).min() >= 3
-    assert spread_rows(inputs, mixture, 400).tolist() == list(range(400))
-    assert len(spread_rows(inputs, mixture, 15)) == 15
 
 
 def test_a_domain_that_does_not_matter_gets_a_long_length_scale():

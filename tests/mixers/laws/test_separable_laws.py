@@ -47,6 +47,7 @@ def test_share_curves_are_box_cox_curves_of_the_power(alpha):
 
 def test_the_floor_is_half_of_the_smallest_share_that_was_trained():
     assert share_floor(np.array([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0]])).tolist() == [0.1, 0.4, 0.5]
+    assert share_floor(np.array([[1e-200, 1.0], [0.0, 1.0]])).tolist() == [5e-7, 0.5]
 
 
 def test_bimix_multi_recovers_the_exponent_of_each_domain():
