@@ -214,14 +214,15 @@ def _judge_all(
 
 
 def _prepare(cross: CrossFit, members: Sequence[MixingLaw], combined: bool, on_progress: OnProgress) -> None:
-    """Make all fits at once. The dearest first would balance a pool best; by fold, the progress is steady."""
+    """Make all fits at once: by fold, for a steady progress, and simple laws last, so that a pool ends together."""
+    members = tuple(reversed(members))
     wanted: list[tuple[MixingLaw, LeftOut]] = [(law, left) for left in cross.judging() for law in members]
     transfer = cross.transfer()
     if transfer is not None:
         wanted += [(law, transfer) for law in members]
     if combined:
         for f in range(cross.folds):
-            wanted += wanted_fits(cross, tuple(members), without=f)
+            wanted += wanted_fits(cross, members, without=f)
     done = 0
 
     def count(law: MixingLaw) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from mixers.jacobians import Dense, Jacobian
 
 # Bytes of one batch of Jacobians: larger batches fall out of the cache and gain nothing.
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 8 * 2**20
 # Keeps the damped normal equations solvable when a parameter has no influence at all.
 _TINY = 1e-12
 # The same for the inverse of a matrix that was scaled to a diagonal of ones.
