@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float
 
+from mixers.agreement import objective_values
 from mixers.baselines import BEST_MEASURED, CURRENT, best_measured, standing_baselines
 from mixers.errors import InvalidInput
 from mixers.laws.base import FittedLaw
@@ -170,15 +171,19 @@ def _worst(
 
 
 def _spreads(rows: np.ndarray, runs: Observations | None) -> np.ndarray:
-    """Standard deviations of the measured rows at the largest scale of the runs."""
+    """Standard deviations of the rows at the largest scale, over the runs that measured every target of a row."""
     if runs is None or len(runs) == 0:
         raise InvalidInput("an excess in spreads needs measured runs")
-    last = runs.scale_groups == runs.scale_groups.max()
-    filled = runs.losses[last] - np.nanmean(runs.losses, axis=0)
-    spread = np.nanstd(np.nan_to_num(filled) @ rows.T, axis=0)
+    last = runs.losses[runs.scale_groups == runs.scale_groups.max()]
+    spread = np.array([_deviation(objective_values(last, row)) for row in rows])
     if not (spread > 0).all():
         raise InvalidInput("a target does not vary over the runs of the largest scale: its excess has no unit")
     return spread
+
+
+def _deviation(values: np.ndarray) -> float:
+    measured = values[~np.isnan(values)]
+    return float(measured.std()) if len(measured) else 0.0
 
 
 def _limits(fitted: FittedLaw, problem: Problem, known: Mapping[str, np.ndarray]) -> Limits | None:

@@ -14,7 +14,7 @@ from mixers.laws.log_linear import FittedLogLinear
 from mixers.laws.noise import Noise
 from mixers.objectives import Objective, family_weights, kl_divergence
 from mixers.optimizers import minimize_objective
-from mixers.problem import Level, MinimiseWorst, NotWorse
+from mixers.problem import Level, MinimiseWorst, NotWorse, objective_of
 from mixers.recommendation import Checks, Problem, best_measured, interval, largest_scale, recommend
 from mixers.simplex import FeasibleSet
 from mixers.types import Scale, SolveStatus, Targets
@@ -258,6 +258,18 @@ def test_the_worst_excess_is_least_where_no_other_mixture_has_less():
     own = (fitted.predict(planted.mixtures(5000, 4, rng()), SCALE).mean - reference) / runs.losses.std(axis=0)
     found = recommend(fitted, spreads, runs, rng(), NO_CHECKS).predictions["recommended"].objective_mean
     assert found <= own.max(axis=1).min() + 1e-9
+
+
+def test_the_unit_of_an_excess_is_that_of_the_runs_of_the_largest_scale_that_measured_it():
+    small, fitted = two_families()
+    losses = np.concatenate([small.losses + 5, small.losses])
+    losses[-len(small) :: 2, 0] = np.nan
+    size = np.repeat([1e5, 1e6], len(small))
+    runs = planted.observe(np.tile(small.p, (2, 1)), losses, params=size, tokens=1e9)
+    problem = replace(full_problem(small), worst=MinimiseWorst("natural", in_spreads=True))
+    worst = objective_of(fitted, problem, runs).worst
+    assert worst is not None
+    assert np.allclose(np.diag(worst.matrix), 1 / np.nanstd(losses[-len(small) :], axis=0))
 
 
 def test_gains_are_differences_with_the_deviation_of_two_measurements():
