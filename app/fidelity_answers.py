@@ -6,7 +6,7 @@ import math
 from typing import SupportsFloat
 
 from app.schemas import LawFidelity, TargetFidelity
-from mixers.fidelity import Agreement, LawReport
+from mixers.law_report import Agreement, LawReport
 from mixers.types import Targets
 
 

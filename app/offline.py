@@ -14,7 +14,8 @@ from app.formats.remarks import Remarks, note, warning
 from app.formats.swarm_folder import Swarm
 from app.offline_wishes import Question
 from mixers.errors import InvalidInput
-from mixers.fidelity import Comparison, LawReport, compare, fit_calibrated
+from mixers.fidelity import Comparison, compare, fit_calibrated
+from mixers.law_report import LawReport
 from mixers.laws import LAWS, find_law
 from mixers.laws.base import FittedLaw
 from mixers.learning_curve import CurvePoint, learning_curve

@@ -10,7 +10,7 @@ from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
 from app.offline import TrustedLaw
 from app.recommendation_rows import MOST_ROWS
-from mixers.fidelity import LawReport
+from mixers.law_report import LawReport
 from mixers.types import Targets
 
 

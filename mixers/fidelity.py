@@ -9,75 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from mixers.agreement import (
-    objective_values,
-    pearson_within,
-    r2_within,
-    regret_within,
-    relative_error,
-    spearman_within,
-)
+from mixers.agreement import objective_values, spearman_within
 from mixers.errors import InvalidInput
 from mixers.folds import fold_by_mixture, mixture_labels
+from mixers.law_report import LawReport, report_of
 from mixers.laws import LAWS, CalibratedLaw, Combination, find_law
 from mixers.laws.base import FittedLaw, MixingLaw
-from mixers.laws.calibrated import Z90, conformal_factor, error_correlation
-from mixers.laws.combination import Shares, blend, gather, wanted_fits
+from mixers.laws.combination import blend, gather, wanted_fits
 from mixers.laws.cross_fit import CrossFit, Guess, LeftOut, RunTasks, in_turn
 from mixers.noise_floor import NoiseFloor, noise_floor
 from mixers.outliers import Outlier, unexplained, without_diverged
 from mixers.time_budget import within_budget
-from mixers.types import Observations, Prediction
+from mixers.types import Observations
 
 OnProgress = Callable[[float, str], None]
 
 # Laws whose rank correlation differs by less than this rank alike; then the smaller error decides.
 TIE = 0.01
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Predicted against measured, of one target or of the weighted mean of all. Undefined figures are NaN."""
-
-    spearman: float = np.nan
-    pearson: float = np.nan
-    mae: float = np.nan
-    relative_error: float = np.nan
-    r2: float = np.nan
-    regret: float = np.nan
-    random_regret: float = np.nan
-
-
-@dataclass(frozen=True)
-class LawReport:
-    """One law, out of fold.
-
-    Args:
-        skipped: why the law could not be judged; then everything else is empty.
-        targets: one agreement a target. objective: of the weighted mean of the targets.
-        coverage90: share of runs inside of their nominal 90 % interval, calibrated without their fold; all targets.
-        transfer: rank correlation of the objective at the largest scale after a fit without it; NaN with one scale.
-        out_of_fold: prediction of every run by a law that has not seen its mixture, shape (n, t); std is calibrated.
-        calibration: factors on the law's own std (t,); correlation: of its errors between targets (t, t).
-        shares: of a law made of others, what each target is predicted by and why.
-    """
-
-    law: str
-    skipped: str | None
-    targets: tuple[Agreement, ...] = ()
-    objective: Agreement = field(default_factory=Agreement)
-    coverage90: float = np.nan
-    transfer: float = np.nan
-    fit_seconds: float = np.nan
-    out_of_fold: Prediction | None = None
-    calibration: Float[np.ndarray, " t"] | None = None
-    correlation: Float[np.ndarray, "t t"] | None = None
-    shares: Shares | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +189,7 @@ def _judge(law: MixingLaw, cross: CrossFit) -> LawReport:
     guess = cross.out_of_fold(law)
     if guess.problem is not None:
         return LawReport(law.name, guess.problem)
-    return _report(law, guess, cross, _transfer(law, cross), None)
+    return report_of(law, guess, cross, _transfer(law, cross), None)
 
 
 def _transfer(law: MixingLaw, cross: CrossFit) -> float:
@@ -252,6 +204,10 @@ def _transfer(law: MixingLaw, cross: CrossFit) -> float:
 
 def _judge_combination(law: Combination, members: tuple[MixingLaw, ...], cross: CrossFit) -> LawReport:
     """Each fold predicted with shares that were earned without it."""
+    if cross.folds < 3:
+        return LawReport(
+            law.name, f"{law.name} needs 3 or more folds: its shares are earned without the one it predicts"
+        )
     started = time.perf_counter()
     shape = cross.runs.losses.shape
     mean, std = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -259,7 +215,7 @@ def _judge_combination(law: Combination, members: tuple[MixingLaw, ...], cross: 
         shares = law.weigh(gather(cross, members))
         by_name = {member.name: member for member in members}
         for f in range(cross.folds):
-            inner = law.weigh(gather(cross, members, without=f)) if cross.folds > 2 else shares
+            inner = law.weigh(gather(cross, members, without=f))
             rows = cross.fold == f
             guesses = [cross.guess(by_name[name], LeftOut(frozenset({f}))) for name in inner.members]
             part = blend([g.mean[rows] for g in guesses], [g.std[rows] for g in guesses], inner)
@@ -267,56 +223,7 @@ def _judge_combination(law: Combination, members: tuple[MixingLaw, ...], cross: 
     except InvalidInput as error:
         return LawReport(law.name, str(error))
     seconds = time.perf_counter() - started
-    return _report(law, Guess(mean, std, seconds), cross, float("nan"), shares)
-
-
-def _report(law: MixingLaw, guess: Guess, cross: CrossFit, transfer: float, shares: Shares | None) -> LawReport:
-    runs = cross.runs
-    y, group, weights = runs.losses, runs.scale_groups, runs.targets.weights
-    z = (y - guess.mean) / np.maximum(guess.std, 1e-12)
-    mixture = mixture_labels(runs)
-    calibration = conformal_factor(z, int(mixture.max()) + 1)
-    objective, predicted = objective_values(y, weights), objective_values(guess.mean, weights)
-    return LawReport(
-        law=law.name,
-        skipped=None,
-        targets=tuple(_agreement(y[:, j], guess.mean[:, j], group) for j in range(y.shape[1])),
-        objective=_agreement(objective, predicted, group),
-        coverage90=_coverage(z, cross.fold, mixture),
-        transfer=transfer,
-        fit_seconds=guess.seconds,
-        out_of_fold=Prediction(guess.mean, guess.std * calibration),
-        calibration=calibration,
-        correlation=error_correlation(z),
-        shares=shares,
-    )
-
-
-def _agreement(observed: np.ndarray, predicted: np.ndarray, group: np.ndarray) -> Agreement:
-    error = np.abs(observed - predicted)
-    measured = np.isfinite(error)
-    regret, random = regret_within(observed, predicted, group)
-    return Agreement(
-        spearman_within(observed, predicted, group),
-        pearson_within(observed, predicted, group),
-        float(error[measured].mean()) if measured.any() else float("nan"),
-        relative_error(observed, predicted),
-        r2_within(observed, predicted, group),
-        regret,
-        random,
-    )
-
-
-def _coverage(z: Float[np.ndarray, "n t"], fold: np.ndarray, mixture: np.ndarray) -> float:
-    """Share of runs inside of their 90 % interval when the factor comes from the other folds."""
-    inside, count = 0, 0
-    for f in np.unique(fold):
-        here = z[fold == f]
-        measured = ~np.isnan(here)
-        factor = conformal_factor(z[fold != f], len(np.unique(mixture[fold != f])))
-        inside += int((np.abs(here) <= Z90 * factor)[measured].sum())
-        count += int(measured.sum())
-    return inside / count if count else float("nan")
+    return report_of(law, Guess(mean, std, seconds), cross, float("nan"), shares)
 
 
 def _good_guesses(reports: tuple[LawReport, ...]) -> list[np.ndarray]:

@@ -34,7 +34,7 @@ def within_budget(cross: CrossFit, laws: Sequence[MixingLaw], combined: bool, se
     if seconds is None:
         return Affordable({})
     started = time.perf_counter()
-    fits = cross.folds * (3 if combined else 1) + (cross.folds + 1 if combined and cross.largest.any() else 0) + 1
+    fits = _fits(cross, combined)
     prices: dict[str, float] = {}
     for law in laws:
         if prices and time.perf_counter() - started > seconds / 2:
@@ -49,6 +49,17 @@ def within_budget(cross: CrossFit, laws: Sequence[MixingLaw], combined: bool, se
         else:
             left_out[name] = _sentence(price, max(left, 0.0), seconds)
     return Affordable(left_out)
+
+
+def _fits(cross: CrossFit, combined: bool) -> int:
+    """How many fits one law takes, the last one to all runs among them."""
+    lefts = set(cross.judging())
+    transfers = [cross.transfer()]
+    if combined:
+        for f in range(cross.folds):
+            lefts.update(cross.pairs(f))
+            transfers.append(cross.transfer(f))
+    return len(lefts) + sum(left is not None for left in transfers) + 1
 
 
 def _price(cross: CrossFit, law: MixingLaw) -> float:

@@ -13,7 +13,8 @@ from app.db import Database
 from app.fidelity_answers import law_fidelity
 from app.models import Fit, LawResult
 from app.services.fits import fitted_runs
-from mixers.fidelity import LawReport, compare, fit_calibrated
+from mixers.fidelity import compare, fit_calibrated
+from mixers.law_report import LawReport
 from mixers.types import Observations
 
 OnProgress = Callable[[float, str], None]

@@ -77,7 +77,7 @@ def carry_out(task: Task) -> Outcome:
     try:
         fitted = task.law.fit(task.seen, np.random.default_rng(list(task.seed)))
         guess = fitted.predict(task.asked.p, Scale(task.asked.model_params, task.asked.train_tokens))
-    except (MixError, np.linalg.LinAlgError, RuntimeError) as error:
+    except (MixError, np.linalg.LinAlgError, RuntimeError, ArithmeticError, ValueError) as error:
         # A comparison of many laws goes on without the one that failed, and says why.
         reason = str(error) if isinstance(error, MixError) else f"its fit failed on these runs: {error}"
         return np.full(shape, np.nan), np.full(shape, np.nan), time.perf_counter() - started, reason

@@ -17,7 +17,7 @@ from app.cli import run
 from app.formats.swarm_folder import read_swarm
 from app.report_parts import show_shares
 from app.terminal import report_console
-from mixers.fidelity import LawReport
+from mixers.law_report import LawReport
 from mixers.laws.combination import Shares
 from mixers.recommendation import Checks, recommend
 from mixers.types import Targets
