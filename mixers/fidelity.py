@@ -30,6 +30,8 @@ OnProgress = Callable[[float, str], None]
 
 # Laws whose rank correlation differs by less than this rank alike; then the smaller error decides.
 TIE = 0.01
+# A target with fewer values would keep every law but the mean from being fitted, for all other targets too.
+_LEAST_MEASURED = 4
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,13 @@ def _check_runs(runs: Observations) -> None:
     if missing.any():
         name = runs.targets.names[int(np.argmax(missing))]
         raise InvalidInput(f"target {name!r} was measured in none of {len(runs)} runs")
+    measured = (~np.isnan(runs.losses)).sum(axis=0)
+    rare = int(np.argmin(measured))
+    if measured[rare] < min(_LEAST_MEASURED, len(runs)):
+        raise InvalidInput(
+            f"target {runs.targets.names[rare]!r} was measured in {measured[rare]} of {len(runs)} runs, too few to "
+            f"judge any law by; measure it in {_LEAST_MEASURED} or more, or leave the target out"
+        )
     if mixture_labels(runs).max() == 0:
         raise InvalidInput(
             f"all {len(runs)} runs have the same mixture; nothing can be learned about mixtures from one of them"

@@ -127,6 +127,10 @@ def test_error_correlation_is_numpys_for_centred_residuals():
         (planted.observe(np.empty((0, 3)), np.empty((0, 1))), "there are no runs"),
         (planted.observe(np.full((4, 2), 0.5), np.ones((4, 1))), "all 4 runs have the same mixture"),
         (planted.observe(np.eye(3), np.full((3, 1), np.nan)), "target 't0' was measured in none of 3 runs"),
+        (
+            planted.observe(np.eye(6), np.column_stack([np.arange(6.0), [1.0, 2.0, 3.0, *[np.nan] * 3]])),
+            "target 't1' was measured in 3 of 6 runs, too few to judge any law by",
+        ),
     ],
 )
 def test_runs_that_teach_nothing_are_refused(runs, message):
