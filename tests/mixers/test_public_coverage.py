@@ -1,4 +1,4 @@
-"""Nominal 90 % intervals on public tables of 60 runs and more, each calibrated without the fold that it is judged on."""
+"""Nominal 90 % intervals on public tables of 60 runs and more, each calibrated without the fold it is judged on."""
 
 import numpy as np
 import pytest
