@@ -271,7 +271,9 @@ def _sentences(
     if outside:
         sentences.append(f"Outside of the constraints, shown for comparison only: {', '.join(outside)}.")
     if best is not None and within_noise:
-        advice = "it is offered instead" if offered == BEST_MEASURED else "but the constraints do not allow that one"
+        advice = "the measured one is offered as the safer choice"
+        if offered != BEST_MEASURED:
+            advice = "but the constraints do not allow the measured one"
         sentences.append(
             f"The predicted gain over the best measured mixture ({best.objective_mean:.4f}) is within the noise of "
             f"the difference of two measurements ({Z90 * best.objective_std:.4f}): {advice}."
