@@ -1,13 +1,18 @@
-"""A law's out-of-fold report as the API and the command line show it: what is not defined is null."""
+"""What a comparison of laws found, as the API and the command line show it; a figure that is not defined is null."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import SupportsFloat
 
 from app.schemas import LawFidelity, TargetFidelity
+from mixers.fidelity import Comparison
 from mixers.law_report import Agreement, LawReport
+from mixers.outliers import Outlier
 from mixers.types import Targets
+
+_NAMED_OUTLIERS = 3
 
 
 def law_fidelity(report: LawReport, targets: Targets) -> LawFidelity:
@@ -37,6 +42,22 @@ def law_fidelity(report: LawReport, targets: Targets) -> LawFidelity:
     )
 
 
+def odd_measurements(comparison: Comparison) -> list[str]:
+    """Sentences that name the measurements that were left out, and those that a person should look at."""
+    sentences = []
+    if comparison.diverged:
+        sentences.append(
+            f"{_measurements(comparison.diverged)} too far off to be data and left out: {_named(comparison.diverged)}"
+        )
+    if comparison.suspects:
+        judged = sum(report.skipped is None for report in comparison.reports)
+        by = "by the law" if judged == 1 else "by every good law"
+        sentences.append(
+            f"{_measurements(comparison.suspects)} missed by far {by}, look at them: {_named(comparison.suspects)}"
+        )
+    return sentences
+
+
 def finite(value: SupportsFloat) -> float | None:
     """A JSON number, or null for one that is not defined."""
     number = float(value)
@@ -55,3 +76,13 @@ def _target(name: str, agreement: Agreement, reason: str | None) -> TargetFideli
         random_regret=finite(agreement.random_regret),
         predicted_by=reason,
     )
+
+
+def _measurements(outliers: Sequence[Outlier]) -> str:
+    return "1 measurement is" if len(outliers) == 1 else f"{len(outliers)} measurements are"
+
+
+def _named(outliers: Sequence[Outlier]) -> str:
+    named = [f"{one.target} of run {one.run_id} = {one.value:.6g}" for one in outliers[:_NAMED_OUTLIERS]]
+    rest = len(outliers) - len(named)
+    return ", ".join(named) + (f" and {rest} more" if rest else "")

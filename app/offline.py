@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.fidelity_answers import odd_measurements
 from app.fit_pool import fit_pool
 from app.formats.errors import FormatError
 from app.formats.queries import Queries
@@ -19,7 +20,7 @@ from mixers.law_report import LawReport
 from mixers.laws import LAWS, find_law
 from mixers.laws.base import FittedLaw
 from mixers.learning_curve import CurvePoint, learning_curve
-from mixers.outliers import Outlier, without_diverged
+from mixers.outliers import without_diverged
 from mixers.pareto import ParetoFront, pareto_front
 from mixers.problem import objective_of
 from mixers.recommendation import Recommendation, largest_scale, recommend
@@ -31,7 +32,6 @@ _WORTH_A_POOL = 500
 # Judging a law fits it once a fold; the fit on all runs and the search are the rest.
 _SHARE_OF_JUDGING = 0.8
 _SHARE_OF_FITTING = 0.9
-_NAMED_OUTLIERS = 3
 
 OnProgress = Callable[[float, str], None]
 
@@ -146,27 +146,9 @@ def _why(comparison: Comparison, report: LawReport, asked: str) -> str:
 def odd_runs(comparison: Comparison) -> Remarks:
     """Warnings that name what is wrong with single runs."""
     remarks = Remarks()
-    if comparison.diverged:
-        remarks += warning(
-            f"{_measurements(comparison.diverged)} too far off to be data and left out: {_named(comparison.diverged)}"
-        )
-    if comparison.suspects:
-        judged = sum(report.skipped is None for report in comparison.reports)
-        by = "by the law" if judged == 1 else "by every good law"
-        remarks += warning(
-            f"{_measurements(comparison.suspects)} missed by far {by}, look at them: {_named(comparison.suspects)}"
-        )
+    for sentence in odd_measurements(comparison):
+        remarks += warning(sentence)
     return remarks
-
-
-def _measurements(outliers: Sequence[Outlier]) -> str:
-    return "1 measurement is" if len(outliers) == 1 else f"{len(outliers)} measurements are"
-
-
-def _named(outliers: Sequence[Outlier]) -> str:
-    named = [f"{one.target} of run {one.run_id} = {one.value:.6g}" for one in outliers[:_NAMED_OUTLIERS]]
-    rest = len(outliers) - len(named)
-    return ", ".join(named) + (f" and {rest} more" if rest else "")
 
 
 def recommend_weights(law: TrustedLaw, question: Question, seed: int) -> Recommended:

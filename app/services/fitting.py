@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.fidelity_answers import law_fidelity
+from app.fidelity_answers import law_fidelity, odd_measurements
 from app.models import Fit, LawResult
 from app.services.fits import fitted_runs
 from mixers.fidelity import compare, fit_calibrated
@@ -49,7 +49,8 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)
-        row.chosen_law, row.reason = comparison.choice, comparison.reason
+        row.chosen_law = comparison.choice
+        row.reason = "; ".join([comparison.reason, *odd_measurements(comparison)])
         session.add_all(results)
 
     return store

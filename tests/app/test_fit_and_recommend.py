@@ -86,6 +86,14 @@ def test_a_fit_ranks_the_planted_law_first(fit: dict[str, Any]) -> None:
     assert by_law["log_linear"]["objective_mae"] < by_law["regmix_linear"]["objective_mae"]
 
 
+def test_a_run_that_diverged_is_named_and_left_out(api: TestClient, study: str, settings: Settings, clock) -> None:
+    wild = {"weights": dict.fromkeys(NAMES, 1 / 3), "losses": {"code": 1e6, "web": 2.0}}
+    assert api.post(f"/v1/studies/{study}/runs", json={"runs": [wild]}).status_code == 201
+    fit = make_fit(api, study, settings, clock)
+    assert fit["chosen_law"] == "log_linear"
+    assert "1 measurement is too far off to be data and left out: code of run" in fit["reason"]
+
+
 def test_out_of_fold_points_show_what_was_reported(api: TestClient, study: str, fit: dict[str, Any]) -> None:
     runs = {run["id"]: run for run in api.get(f"/v1/studies/{study}/runs").json()["items"]}
     url = f"/v1/fits/{fit['id']}/out-of-fold"
