@@ -64,7 +64,7 @@ def test_permuting_the_domains_permutes_the_answer(name):
     shuffled = fit(name, permuted(runs, order)).predict(runs.p[:, order], SCALE).mean
     # Trees break ties between equally good splits by the order of the columns. The many worths of the joint law lie in
     # a flat valley, in which the order of sums decides where a fit ends.
-    tolerance = {"regmix_lightgbm": 0.02, "joint_scaling": 2e-3}.get(name, 1e-5)
+    tolerance = {"regmix_lightgbm": 0.02, "joint_scaling": 1e-3}.get(name, 1e-5)
     assert np.abs(plain - shuffled).max() < tolerance
 
 
@@ -75,9 +75,10 @@ def test_targets_are_fitted_by_themselves(name):
     spoiled[::2, 1] = np.nan  # another target that was measured in half of the runs
     other = Observations(runs.domains, runs.targets, runs.p, spoiled, runs.model_params, runs.train_tokens)
     before, after = fit(name, runs).predict(runs.p, SCALE), fit(name, other).predict(runs.p, SCALE).mean
-    # Ridge strengths are chosen half by the average over targets, so an untouched target may move a little: less than
-    # the noise or, of a law that cannot follow the planted curve, less than its own doubt.
-    assert np.abs(before.mean[:, 0] - after[:, 0]).max() < max(0.02, before.std[:, 0].min())
+    # Ridge strengths are chosen half by the average over targets, so an untouched target may move by the noise. Two laws
+    # share more: exponents tied by the PRESS of all targets, and one allotment of capacity. They stay inside their doubt.
+    coupled = name in ("bimix_multi", "capacity")
+    assert np.abs(before.mean[:, 0] - after[:, 0]).max() < (before.std[:, 0].min() if coupled else 0.02)
 
 
 @every_law
