@@ -75,8 +75,8 @@ def test_targets_are_fitted_by_themselves(name):
     spoiled[::2, 1] = np.nan  # another target that was measured in half of the runs
     other = Observations(runs.domains, runs.targets, runs.p, spoiled, runs.model_params, runs.train_tokens)
     before, after = fit(name, runs).predict(runs.p, SCALE), fit(name, other).predict(runs.p, SCALE).mean
-    # Ridge strengths are chosen half by the average over targets, so an untouched target may move by the noise. Two laws
-    # share more: exponents tied by the PRESS of all targets, and one allotment of capacity. They stay inside their doubt.
+    # Ridge strengths are chosen half by the average over targets: an untouched target may move by the noise. Two laws
+    # share more, exponents tied by the PRESS of all and one allotment of capacity: they stay inside of their doubt.
     coupled = name in ("bimix_multi", "capacity")
     assert np.abs(before.mean[:, 0] - after[:, 0]).max() < (before.std[:, 0].min() if coupled else 0.02)
 
