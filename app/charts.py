@@ -9,21 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from app.schemas import (
-    Answer,
-    Constraints,
-    DomainIn,
-    DomainWeight,
-    FitRead,
-    OutOfFoldPoint,
-    OutOfFoldRead,
-    RecommendationRead,
-    RunRead,
-    StudyRead,
-    TargetFidelity,
-    TargetIn,
-    TrajectoryRead,
-)
+from app.schemas.common import Answer
+from app.schemas.fits import FitRead, OutOfFoldPoint, OutOfFoldRead, TargetFidelity
+from app.schemas.recommendations import DomainWeight, RecommendationRead
+from app.schemas.runs import RunRead, TrajectoryRead
+from app.schemas.studies import Constraints, DomainIn, StudyRead, TargetIn
 
 BASELINE_LAW = "mean"
 OBJECTIVE = "objective"

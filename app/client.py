@@ -19,39 +19,33 @@ from uuid import UUID
 import httpx
 
 from app.client_calls import Calls, ClientError, Conflict, NotFound, Refused, Unreachable
-from app.schemas import (
+from app.schemas.agents import (
     AgentCreate,
     AgentRead,
     ClaimCreate,
     ClaimRead,
     CompletionCreate,
     FailureCreate,
-    FitCreate,
-    FitRead,
     HeartbeatCreate,
     HeartbeatRead,
-    JobState,
     MeasurementCreate,
-    OutOfFoldRead,
-    Page,
-    PredictionCreate,
-    PredictionsRead,
-    RecommendationCreate,
-    RecommendationRead,
     ReleaseCreate,
+)
+from app.schemas.common import Page
+from app.schemas.fits import FitCreate, FitRead, OutOfFoldRead, PredictionCreate, PredictionsRead
+from app.schemas.jobs import JobState
+from app.schemas.recommendations import RecommendationCreate, RecommendationRead, VerificationCreate, VerificationRead
+from app.schemas.runs import (
     RunBatchCreate,
     RunCreate,
     RunRead,
     RunsCreated,
     RunState,
-    StudyCreate,
-    StudyRead,
     SuggestionCreate,
     SuggestionsRead,
     TrajectoryRead,
-    VerificationCreate,
-    VerificationRead,
 )
+from app.schemas.studies import StudyCreate, StudyRead
 
 __all__ = ["Client", "ClientError", "Conflict", "JobFailed", "NotFound", "Refused", "Unreachable"]
 

@@ -10,7 +10,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from app.loopback import is_loopback
-from app.schemas import Problem
+from app.schemas.common import Problem
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import SupportsFloat
 
-from app.schemas import LawFidelity, TargetFidelity
+from app.schemas.fits import LawFidelity, TargetFidelity
 from mixers.fidelity import Comparison
 from mixers.law_report import Agreement, LawReport
 from mixers.outliers import Outlier

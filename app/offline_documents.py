@@ -15,7 +15,7 @@ from app.fidelity_answers import finite, law_fidelity
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
 from app.offline import Answers, TrustedLaw
-from app.schemas import Interval
+from app.schemas.fits import Interval
 from mixers.fidelity import Comparison
 from mixers.learning_curve import CurvePoint
 from mixers.recommendation import interval

@@ -23,7 +23,7 @@ from app.errors import (
     status_of,
     title_of,
 )
-from app.schemas import Problem
+from app.schemas.common import Problem
 from mixers.errors import MixError
 
 PROBLEM_JSON = "application/problem+json"

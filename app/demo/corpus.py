@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.demo.errors import DemoFailed
 from app.demo.gather import RECORD_FILE, GatheredText
-from app.schemas import DomainIn
+from app.schemas.studies import DomainIn
 
 
 @dataclass(frozen=True)

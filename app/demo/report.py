@@ -12,7 +12,8 @@ from rich.table import Table
 from app.atomic_files import write_text
 from app.demo.corpus import DemoCorpus
 from app.demo.steps import Results
-from app.schemas import ArmRead, ContrastRead, FitRead, RecommendationRead, VerificationRead
+from app.schemas.fits import FitRead
+from app.schemas.recommendations import ArmRead, ContrastRead, RecommendationRead, VerificationRead
 
 
 def show(console: Console, corpus: DemoCorpus, results: Results) -> None:

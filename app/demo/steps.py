@@ -14,22 +14,10 @@ from app.client import Client
 from app.demo import plan
 from app.demo.corpus import DemoCorpus
 from app.demo.errors import DemoFailed
-from app.schemas import (
-    Constraints,
-    FitCreate,
-    FitRead,
-    Objective,
-    RecommendationCreate,
-    RecommendationRead,
-    RunCreate,
-    RunState,
-    StudyCreate,
-    StudyRead,
-    SuggestionCreate,
-    TargetIn,
-    VerificationCreate,
-    VerificationRead,
-)
+from app.schemas.fits import FitCreate, FitRead
+from app.schemas.recommendations import RecommendationCreate, RecommendationRead, VerificationCreate, VerificationRead
+from app.schemas.runs import RunCreate, RunState, SuggestionCreate
+from app.schemas.studies import Constraints, Objective, StudyCreate, StudyRead, TargetIn
 from app.terminal import OnProgress
 from proxy_training.spec import ProxySettings
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from app.routes.dependencies import Cursor, InDatabase, Limit, Now, problems
-from app.schemas import (
+from app.schemas.agents import (
     AgentCreate,
     AgentRead,
     ClaimCreate,
@@ -17,9 +17,9 @@ from app.schemas import (
     HeartbeatCreate,
     HeartbeatRead,
     MeasurementCreate,
-    Page,
     ReleaseCreate,
 )
+from app.schemas.common import Page
 from app.services import agents, queue
 
 router = APIRouter(tags=["agents"])

@@ -10,7 +10,7 @@ from fastapi import Depends, Query, Request
 
 from app.db import Database
 from app.problems import PROBLEM_JSON
-from app.schemas import Problem
+from app.schemas.common import Problem
 from app.settings import Settings
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from app.routes.dependencies import Cursor, InDatabase, Limit, Now, WithSettings, problems
-from app.schemas import FitCreate, FitRead, OutOfFoldRead, Page, PredictionCreate, PredictionsRead
+from app.schemas.common import Page
+from app.schemas.fits import FitCreate, FitRead, OutOfFoldRead, PredictionCreate, PredictionsRead
 from app.services import fits, predictions
 
 router = APIRouter(tags=["fits"])

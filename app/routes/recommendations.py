@@ -7,14 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from app.routes.dependencies import Cursor, InDatabase, Limit, Now, WithSettings, problems
-from app.schemas import (
-    Page,
-    RecommendationCreate,
-    RecommendationRead,
-    RunsCreated,
-    VerificationCreate,
-    VerificationRead,
-)
+from app.schemas.common import Page
+from app.schemas.recommendations import RecommendationCreate, RecommendationRead, VerificationCreate, VerificationRead
+from app.schemas.runs import RunsCreated
 from app.services import recommendations, verifications
 
 router = APIRouter(tags=["recommendations"])

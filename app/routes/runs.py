@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from app.routes.dependencies import Cursor, InDatabase, Limit, Now, WithSettings, problems
-from app.schemas import Page, RunBatchCreate, RunRead, RunsCreated, RunState, TrajectoryRead
+from app.schemas.common import Page
+from app.schemas.runs import RunBatchCreate, RunRead, RunsCreated, RunState, TrajectoryRead
 from app.services import runs
 
 router = APIRouter(tags=["runs"])

@@ -7,7 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from app.routes.dependencies import Cursor, InDatabase, Limit, Now, problems
-from app.schemas import Page, StudyCreate, StudyRead, SuggestionCreate, SuggestionsRead
+from app.schemas.common import Page
+from app.schemas.runs import SuggestionCreate, SuggestionsRead
+from app.schemas.studies import StudyCreate, StudyRead
 from app.services import studies, suggestions
 
 router = APIRouter(tags=["studies"])

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from app.errors import NotFound
 from app.ids import new_id
 from app.models import Agent
-from app.schemas import AgentCreate, AgentRead, Page
+from app.schemas.agents import AgentCreate, AgentRead
+from app.schemas.common import Page
 from app.services.pages import page
 
 

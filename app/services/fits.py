@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session, undefer
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.models import DomainSet, Fit, LawResult
-from app.schemas import FitCreate, FitRead, JobState, LawFidelity, OutOfFoldPoint, OutOfFoldRead, Page
+from app.schemas.common import Page
+from app.schemas.fits import FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead
+from app.schemas.jobs import JobState
 from app.services.jobs import new_job
 from app.services.observations import content_hash, measured_runs, runs_of_fit, shown
 from app.services.pages import page

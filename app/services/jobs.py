@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict
 from app.ids import new_id
 from app.models import Job
-from app.schemas import JobState
+from app.schemas.jobs import JobState
 
 _OPTIONS: dict[str, Any] = {"synchronize_session": False}
 

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from app.errors import InvalidRequest
 from app.models import DomainSet, Target
-from app.schemas import WEIGHT_SUM_TOLERANCE, Constraints, DomainIn
+from app.schemas.common import WEIGHT_SUM_TOLERANCE
+from app.schemas.studies import Constraints, DomainIn
 from mixers.simplex import FeasibleSet
 from mixers.types import SUM_TOLERANCE, Domains, Targets
 

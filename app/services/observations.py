@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from app.models import DomainSet, Run, Study
-from app.schemas import RunSource, RunState
+from app.schemas.runs import RunSource, RunState
 from app.services.mixtures import domains_of, targets_of, vector
 from mixers.types import Domains, Observations, Targets
 

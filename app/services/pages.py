@@ -12,7 +12,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.errors import InvalidRequest
-from app.schemas import Page
+from app.schemas.common import Page
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")

@@ -8,14 +8,8 @@ import numpy as np
 from sqlalchemy.orm import Session, undefer
 
 from app.models import DomainSet, Fit, LawResult
-from app.schemas import (
-    Constraints,
-    Interval,
-    MixturePrediction,
-    Objective,
-    PredictionCreate,
-    PredictionsRead,
-)
+from app.schemas.fits import Interval, MixturePrediction, PredictionCreate, PredictionsRead
+from app.schemas.studies import Constraints, Objective
 from app.services.fits import find_fit, law_of
 from app.services.mixtures import domains_of, feasible_set, named, parse_weights, targets_of, vector
 from app.services.studies import find_study

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import LeaseLost
 from app.models import Measurement, Run, Target
-from app.schemas import (
+from app.schemas.agents import (
     ClaimCreate,
     ClaimedRun,
     ClaimRead,
@@ -31,8 +31,8 @@ from app.schemas import (
     HeartbeatRead,
     MeasurementCreate,
     ReleaseCreate,
-    RunState,
 )
+from app.schemas.runs import RunState
 from app.services.agents import seen_agent
 from app.services.runs import find_run
 from proxy_training.spec import ProxyResult, ProxySettings, ProxySpec, Stage, TrajectoryPoint

@@ -11,7 +11,10 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.models import DomainSet, Fit, Recommendation
-from app.schemas import Constraints, JobState, Objective, Page, RecommendationCreate, RecommendationRead
+from app.schemas.common import Page
+from app.schemas.jobs import JobState
+from app.schemas.recommendations import RecommendationCreate, RecommendationRead
+from app.schemas.studies import Constraints, Objective
 from app.services.fits import law_of
 from app.services.jobs import new_job
 from app.services.mixtures import domains_of, feasible_set

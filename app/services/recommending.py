@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.models import Fit, Recommendation
-from app.schemas import Constraints, DomainWeight, Objective
+from app.schemas.recommendations import DomainWeight
+from app.schemas.studies import Constraints, Objective
 from app.services.fits import fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named

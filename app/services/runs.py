@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_ids
 from app.models import Measurement, Run, Study
-from app.schemas import Page, RunBatchCreate, RunCreate, RunRead, RunsCreated, RunSource, RunState, TrajectoryRead
+from app.schemas.common import Page
+from app.schemas.runs import RunBatchCreate, RunCreate, RunRead, RunsCreated, RunSource, RunState, TrajectoryRead
 from app.services.mixtures import parse_weights
 from app.services.pages import page
 from app.services.studies import find_study

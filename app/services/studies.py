@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, selectinload
 from app.errors import InvalidRequest, NotFound
 from app.ids import new_id, new_ids
 from app.models import DomainSet, Run, Study, Target
-from app.schemas import DomainIn, DomainSetRead, Page, RunState, StudyCreate, StudyRead, TargetIn
+from app.schemas.common import Page
+from app.schemas.runs import RunState
+from app.schemas.studies import DomainIn, DomainSetRead, StudyCreate, StudyRead, TargetIn
 from app.services.mixtures import domains_from, feasible_set
 from app.services.pages import page
 

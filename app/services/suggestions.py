@@ -8,7 +8,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.errors import InvalidRequest
-from app.schemas import Constraints, Suggestion, SuggestionCreate, SuggestionsRead
+from app.schemas.runs import Suggestion, SuggestionCreate, SuggestionsRead
+from app.schemas.studies import Constraints
 from app.services.mixtures import domains_of, feasible_set, named
 from app.services.observations import known_mixtures
 from app.services.studies import find_study

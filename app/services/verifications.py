@@ -16,16 +16,9 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, InvalidRequest
 from app.ids import new_ids
 from app.models import Recommendation, Run, Study
-from app.schemas import (
-    ArmRead,
-    ContrastRead,
-    Interval,
-    RunCreate,
-    RunsCreated,
-    RunState,
-    VerificationCreate,
-    VerificationRead,
-)
+from app.schemas.fits import Interval
+from app.schemas.recommendations import ArmRead, ContrastRead, VerificationCreate, VerificationRead
+from app.schemas.runs import RunCreate, RunsCreated, RunState
 from app.services.mixtures import targets_of
 from app.services.observations import loss_matrix
 from app.services.recommendations import find_recommendation, require_recommended

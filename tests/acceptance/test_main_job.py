@@ -21,7 +21,7 @@ from app.demo import plan, report, steps
 from app.demo.corpus import DemoCorpus, find_or_build
 from app.demo.gather import GatheredText
 from app.demo.local_service import local_service
-from app.schemas import RunState
+from app.schemas.runs import RunState
 from proxy_training.spec import ProxySettings
 
 pytestmark = pytest.mark.slow

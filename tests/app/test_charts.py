@@ -10,7 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.charts import predicted_chart, trajectory_chart, weights_chart
-from app.schemas import FitRead, OutOfFoldRead, RecommendationRead, RunRead, StudyRead, TargetIn, TrajectoryRead
+from app.schemas.fits import FitRead, OutOfFoldRead
+from app.schemas.recommendations import RecommendationRead
+from app.schemas.runs import RunRead, TrajectoryRead
+from app.schemas.studies import StudyRead, TargetIn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
 TARGETS = [

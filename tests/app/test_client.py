@@ -10,27 +10,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.client import Client, ClientError, Conflict, JobFailed, NotFound, Refused, Unreachable
-from app.schemas import (
+from app.schemas.agents import (
     AgentCreate,
     ClaimCreate,
     CompletionCreate,
-    DomainIn,
     FailureCreate,
-    FitCreate,
     HeartbeatCreate,
     HeldRun,
-    JobState,
     MeasurementCreate,
-    PredictionCreate,
-    RecommendationCreate,
     ReleaseCreate,
-    RunCreate,
-    RunState,
-    StudyCreate,
-    SuggestionCreate,
-    TargetIn,
-    VerificationCreate,
 )
+from app.schemas.fits import FitCreate, PredictionCreate
+from app.schemas.jobs import JobState
+from app.schemas.recommendations import RecommendationCreate, VerificationCreate
+from app.schemas.runs import RunCreate, RunState, SuggestionCreate
+from app.schemas.studies import DomainIn, StudyCreate, TargetIn
 from app.settings import Settings
 from app.worker import Worker
 from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.schemas import JobState
+from app.schemas.jobs import JobState
 from app.services import jobs
 from app.services.fitting import OnProgress, Store
 from app.settings import Settings

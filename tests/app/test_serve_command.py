@@ -18,7 +18,9 @@ import httpx
 import pytest
 
 from app.client import Client
-from app.schemas import DomainIn, FitCreate, RunCreate, StudyCreate, TargetIn
+from app.schemas.fits import FitCreate
+from app.schemas.runs import RunCreate
+from app.schemas.studies import DomainIn, StudyCreate, TargetIn
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,74 @@
+"""Tables: runs and what they measured on the way."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base
+from app.schemas.runs import RunSource, RunState
+
+
+class Run(Base):
+    """One data point, waiting, in work or measured. ``losses`` holds the study's targets in their own direction.
+
+    ``attempt`` is the number of the last claim. An agent that writes must name it, so that a late one changes
+    nothing.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("ix_runs_page", "study_id", "id"),
+        Index("ix_runs_count", "study_id", "state"),
+        Index("ix_runs_queue", "state", "queue_rank", "id"),
+        Index("ix_runs_lease", "state", "lease_expires_at"),
+        Index("ix_runs_verification", "recommendation_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"))
+    domain_set_id: Mapped[UUID] = mapped_column(ForeignKey("domain_sets.id"))
+    label: Mapped[str] = mapped_column(String(200))
+    purpose: Mapped[str] = mapped_column(String(50))
+    state: Mapped[RunState]
+    source: Mapped[RunSource]
+    exclude_from_fit: Mapped[bool]
+    weights: Mapped[dict[str, Any]]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    settings: Mapped[dict[str, Any] | None]
+    batch_key: Mapped[str | None] = mapped_column(String(64))
+    corpus_hash: Mapped[str | None] = mapped_column(Text)
+    model_params: Mapped[int | None] = mapped_column(BigInteger)
+    train_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    # Minus the priority, so that one ascending index gives the order of the queue.
+    queue_rank: Mapped[int]
+    attempt: Mapped[int]
+    max_attempts: Mapped[int]
+    agent_id: Mapped[UUID | None] = mapped_column(ForeignKey("agents.id"))
+    lease_expires_at: Mapped[datetime | None]
+    progress_tokens: Mapped[int] = mapped_column(BigInteger)
+    losses: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+    realised_weights: Mapped[dict[str, Any] | None]
+    wall_seconds: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    recommendation_id: Mapped[UUID | None] = mapped_column(ForeignKey("recommendations.id"))
+    arm: Mapped[str | None] = mapped_column(String(50))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Measurement(Base):
+    """One point of a run's trajectory, as one attempt measured it."""
+
+    __tablename__ = "measurements"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    train_tokens: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    losses: Mapped[dict[str, Any]]

@@ -1,0 +1,67 @@
+"""Tables: studies, the versions of their domain sets, their targets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import Base
+
+
+class Study(Base):
+    """One mixture problem."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(Text)
+    objective: Mapped[dict[str, Any]]
+    constraints: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    domain_sets: Mapped[list[DomainSet]] = relationship(order_by="DomainSet.version", back_populates="study")
+    targets: Mapped[list[Target]] = relationship(order_by="Target.position", back_populates="study")
+
+    @property
+    def domain_set(self) -> DomainSet:
+        """The version that new runs are made for."""
+        return self.domain_sets[-1]
+
+
+class DomainSet(Base):
+    """One version of the ordered domains of a study."""
+
+    __tablename__ = "domain_sets"
+    __table_args__ = (UniqueConstraint("study_id", "version"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"))
+    version: Mapped[int]
+    content_hash: Mapped[str] = mapped_column(String(64))
+    domains: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+
+    study: Mapped[Study] = relationship(back_populates="domain_sets")
+
+
+class Target(Base):
+    """What is measured after training."""
+
+    __tablename__ = "targets"
+    __table_args__ = (UniqueConstraint("study_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(200))
+    unit: Mapped[str] = mapped_column(String(50))
+    direction: Mapped[str] = mapped_column(String(20))
+    weight: Mapped[float]
+    family: Mapped[str] = mapped_column(String(200))
+
+    study: Mapped[Study] = relationship(back_populates="targets")

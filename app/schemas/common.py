@@ -1,0 +1,47 @@
+"""What the bodies of the API share.
+
+Weights are ``{domain: weight}``; losses are in the target's unit and minimised; tokens are counts; times are
+aware and UTC. ``Create`` records are what a caller sends, ``Read`` records what it gets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Weights = dict[Name, NonNegative]
+Item = TypeVar("Item")
+
+# A published mixture is rounded; within this of 1 the service renormalises, beyond it refuses.
+WEIGHT_SUM_TOLERANCE = 0.005
+
+
+class Body(BaseModel):
+    """What a caller sends: an unknown field is an error that names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """What a caller gets."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Problem(BaseModel):
+    """RFC 9457. ``errors`` names each wrong field and what would be accepted."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[dict[str, str]] | None = None
+
+
+class Page(Answer, Generic[Item]):
+    items: list[Item]
+    next_cursor: str | None = None
