@@ -20,5 +20,7 @@ class Agent(Base):
     name: Mapped[str] = mapped_column(String(200))
     hostname: Mapped[str] = mapped_column(String(300))
     device: Mapped[str] = mapped_column(String(300))
+    # An agent that drains gets no new runs.
+    draining: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]

@@ -14,7 +14,7 @@ from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
 from app.schemas.jobs import JobState
-from app.schemas.runs import RunSource, RunState
+from app.schemas.runs import AttemptOutcome, RunSource, RunState
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -59,6 +59,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
         list[Any]: JSON(none_as_null=True),
+        AttemptOutcome: _enum(AttemptOutcome),
         RunState: _enum(RunState),
         RunSource: _enum(RunSource),
         JobState: _enum(JobState),

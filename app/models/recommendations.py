@@ -35,6 +35,8 @@ class Recommendation(Base):
     predictions: Mapped[dict[str, Any]]
     solver_status: Mapped[str | None] = mapped_column(String(50))
     message: Mapped[str | None] = mapped_column(Text)
+    # Gains over the baselines, shadow prices, the offered mixture: what the mathematics says beside the weights.
+    details: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
 
     job: Mapped[Job] = relationship(lazy="joined")

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base
-from app.schemas.runs import RunSource, RunState
+from app.schemas.runs import AttemptOutcome, RunSource, RunState
 
 
 class Run(Base):
@@ -27,6 +27,7 @@ class Run(Base):
         Index("ix_runs_queue", "state", "queue_rank", "id"),
         Index("ix_runs_lease", "state", "lease_expires_at"),
         Index("ix_runs_verification", "recommendation_id"),
+        Index("ix_runs_external", "study_id", "external_id", unique=True),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -58,6 +59,9 @@ class Run(Base):
     error: Mapped[str | None] = mapped_column(Text)
     recommendation_id: Mapped[UUID | None] = mapped_column(ForeignKey("recommendations.id"))
     arm: Mapped[str | None] = mapped_column(String(50))
+    # The run's name where it was imported from; importing it again finds it by this.
+    external_id: Mapped[str | None] = mapped_column(String(300))
+    import_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -72,3 +76,17 @@ class Measurement(Base):
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     train_tokens: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     losses: Mapped[dict[str, Any]]
+
+
+class RunAttempt(Base):
+    """One claim of a run: who held it, and how it ended (null while it is held)."""
+
+    __tablename__ = "run_attempts"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[AttemptOutcome | None]
+    reason: Mapped[str | None] = mapped_column(Text)

@@ -22,6 +22,13 @@ class Study(Base):
     description: Mapped[str] = mapped_column(Text)
     objective: Mapped[dict[str, Any]]
     constraints: Mapped[dict[str, Any]]
+    # What its proxy runs may cost in all, and what they have cost; null is no limit.
+    budget_flops: Mapped[float | None]
+    budget_gpu_hours: Mapped[float | None]
+    spent_flops: Mapped[float] = mapped_column(default=0.0)
+    spent_gpu_seconds: Mapped[float] = mapped_column(default=0.0)
+    # The recommendation whose weights training pipelines read. No foreign key: the tables would name each other.
+    adopted_recommendation_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
 
     domain_sets: Mapped[list[DomainSet]] = relationship(order_by="DomainSet.version", back_populates="study")
@@ -49,6 +56,17 @@ class DomainSet(Base):
     study: Mapped[Study] = relationship(back_populates="domain_sets")
 
 
+class Binding(Base):
+    """Where one trainer finds the domains of a domain set: ``paths`` is ``{domain: [path, ...]}``."""
+
+    __tablename__ = "bindings"
+
+    domain_set_id: Mapped[UUID] = mapped_column(ForeignKey("domain_sets.id"), primary_key=True)
+    trainer: Mapped[str] = mapped_column(String(100), primary_key=True)
+    paths: Mapped[dict[str, Any]]
+    options: Mapped[dict[str, Any]]
+
+
 class Target(Base):
     """What is measured after training."""
 
@@ -63,5 +81,8 @@ class Target(Base):
     direction: Mapped[str] = mapped_column(String(20))
     weight: Mapped[float]
     family: Mapped[str] = mapped_column(String(200))
+    # How the metric is computed, and which version of that: values of two definitions must not be compared.
+    definition: Mapped[str] = mapped_column(Text, default="")
+    definition_version: Mapped[str] = mapped_column(String(50), default="")
 
     study: Mapped[Study] = relationship(back_populates="targets")

@@ -30,7 +30,7 @@ class SuggestionsRead(Answer):
 
 
 class RunState(StrEnum):
-    """``queued -> leased -> succeeded | failed``; a lease that runs out goes back to ``queued``."""
+    """``queued -> leased -> succeeded | failed``; a lease that runs out returns to ``queued``, at last ``stale``."""
 
     QUEUED = "queued"  # waits for an agent
     LEASED = "leased"  # an agent trains it and must send heartbeats
@@ -38,6 +38,18 @@ class RunState(StrEnum):
     FAILED = "failed"  # diverged, or out of attempts; the reason is in `error`
     CANCELLED = "cancelled"  # taken back by a user
     PRUNED = "pruned"  # stopped early on purpose
+    STALE = "stale"  # its agents fell silent as often as attempts are allowed; nothing is known against the mixture
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt at a run ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # the agent reported an error, or the run diverged
+    PREEMPTED = "preempted"  # the agent was told to stop and gave the run back; it does not count as an attempt
+    STALE = "stale"  # the lease ran out
+    CANCELLED = "cancelled"
+    PRUNED = "pruned"
 
 
 class RunSource(StrEnum):
