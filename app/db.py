@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from app.principal import Principal
+
 # How long a transaction waits for another one on SQLite before it gives up.
 BUSY_TIMEOUT_SECONDS = 30
 _BEGIN = "sqlite_begin"
+
+
+class UnitOfWork(Protocol):
+    """Something that opens the one writing session of a call and ends it itself (``app/idempotency.py``)."""
+
+    def session(self, engine: Engine) -> AbstractContextManager[Session]: ...
 
 
 class Database:
@@ -26,6 +35,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _create_engine(url)
         self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._info: dict[str, Any] = {}
+        self._unit: UnitOfWork | None = None
+
+    def on_behalf_of(self, principal: Principal, unit: UnitOfWork | None = None) -> Database:
+        """The same database, whose sessions know who calls; ``unit`` opens its writing sessions."""
+        ours = copy(self)
+        ours._info, ours._unit = {"principal": principal}, unit
+        return ours
 
     @property
     def is_sqlite(self) -> bool:
@@ -34,13 +51,18 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self.engine, expire_on_commit=False, info=self._info) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that may change things. The caller commits; what is not committed is rolled back."""
-        with Session(self._writing, expire_on_commit=False) as session:
+        if self._unit is not None:
+            with self._unit.session(self._writing) as session:
+                session.info.update(self._info)
+                yield session
+            return
+        with Session(self._writing, expire_on_commit=False, info=self._info) as session:
             yield session
 
     @contextmanager

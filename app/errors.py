@@ -69,7 +69,31 @@ class LeaseLost(Conflict):
 
 
 class NotAuthenticated(ServiceError):
-    """This call needs the API key: send 'Authorization: Bearer KEY'."""
+    """This call needs an API key: send 'Authorization: Bearer KEY'."""
+
+
+class Forbidden(ServiceError):
+    """The key does not allow this call."""
+
+
+class TooManyRequests(ServiceError):
+    """Too many calls in a short time; wait as long as Retry-After says."""
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PreconditionRequired(ServiceError):
+    """A change must name the version that it changes: send If-Match with the ETag that you read."""
+
+
+class PreconditionFailed(ServiceError):
+    """The thing has changed since it was read."""
+
+
+class CallRepeated(ServiceError):
+    """A call with this Idempotency-Key has been carried out before."""
 
 
 class WrongOrigin(ServiceError):
@@ -92,13 +116,18 @@ class DatabaseUnavailable(ServiceError):
 STATUS: dict[type[Exception], int] = {
     ServiceError: 500,
     NotAuthenticated: 401,
+    Forbidden: 403,
     WrongOrigin: 403,
     NotFound: 404,
     Conflict: 409,
+    CallRepeated: 409,
+    PreconditionFailed: 412,
     BodyTooLarge: 413,
     WrongHost: 421,
     InvalidRequest: 422,
     MixError: 422,
+    PreconditionRequired: 428,
+    TooManyRequests: 429,
     DatabaseUnavailable: 503,
 }
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from app.clock import Clock, utc_now
 from app.dashboard.pages import mount
 from app.db import Database
+from app.idempotency import Idempotency
 from app.problems import install_problem_handlers
 from app.request_log import RequestLog
 from app.routes import agents, charts, fits, health, recommendations, runs, studies
@@ -49,6 +50,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     mount(app)
     install_problem_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestLog)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
@@ -20,9 +20,11 @@ from app.errors import (
     InvalidRequest,
     NotAuthenticated,
     ServiceError,
+    TooManyRequests,
     status_of,
     title_of,
 )
+from app.etags import NotModified
 from app.schemas.common import Problem
 from mixers.errors import MixError
 
@@ -60,7 +62,7 @@ def problem_response(
 def problem_of(error: ServiceError | MixError, instance: str | None = None) -> JSONResponse:
     """The answer to an error of the service or of the mathematics."""
     errors, detail = (error.errors, error.detail) if isinstance(error, ServiceError) else ((), str(error))
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthenticated) else {}
+    headers = _headers_of(error)
     return problem_response(
         status_of(error),
         _kebab(type(error).__name__),
@@ -70,6 +72,16 @@ def problem_of(error: ServiceError | MixError, instance: str | None = None) -> J
         errors=errors,
         headers=headers,
     )
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    if isinstance(error, NotAuthenticated):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, DatabaseUnavailable):
+        return {"Retry-After": "1"}
+    return {}
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -98,6 +110,12 @@ def install_problem_handlers(app: FastAPI) -> None:
             request.url.path,
         )
 
+    async def not_modified(request: Request, exc: Exception) -> Response:
+        del request
+        assert isinstance(exc, NotModified)
+        return Response(status_code=304, headers={"ETag": exc.etag})
+
+    app.add_exception_handler(NotModified, not_modified)
     app.add_exception_handler(ServiceError, known)
     app.add_exception_handler(MixError, known)
     app.add_exception_handler(RequestValidationError, invalid)

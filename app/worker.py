@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.clock import Clock, utc_now
 from app.db import Database
+from app.idempotency import forget_old_calls
 from app.models import Job
 from app.services import jobs, queue
 from app.services.fitting import OnProgress, Store, run_fit
@@ -77,6 +78,8 @@ class Worker:
             return
         with self._database.write() as session:
             queue.sweep(session, self._clock())
+        with self._database.write() as session:
+            forget_old_calls(session, self._clock())
         self._swept_at = time.monotonic()
 
     def work_once(self) -> bool:

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Query
 
 from app.charts import PredictedChart, TrajectoryChart, WeightsChart, predicted_chart, trajectory_chart, weights_chart
 from app.errors import InvalidRequest
-from app.routes.dependencies import InDatabase, problems
+from app.routes.dependencies import READ, InDatabase, problems
 from app.services import fits, recommendations, runs, studies
 
 router = APIRouter(tags=["charts"])
 _Name = Annotated[str | None, Query(max_length=200)]
 
 
-@router.get("/charts/studies/{study_id}/weights", responses=problems(404, 409))
+@router.get("/charts/studies/{study_id}/weights", dependencies=READ, responses=problems(404, 409))
 def get_weights_chart(study_id: UUID, database: InDatabase, recommendation: UUID | None = None) -> WeightsChart:
     """Prior and caps of each domain, and the weights and epochs of a recommendation when one is named."""
     with database.read() as session:
@@ -32,7 +32,7 @@ def get_weights_chart(study_id: UUID, database: InDatabase, recommendation: UUID
         return weights_chart(study, found)
 
 
-@router.get("/charts/fits/{fit_id}/predicted", responses=problems(404, 409))
+@router.get("/charts/fits/{fit_id}/predicted", dependencies=READ, responses=problems(404, 409))
 def get_predicted_chart(fit_id: UUID, database: InDatabase, law: _Name = None, target: _Name = None) -> PredictedChart:
     """Observed against predicted values out of fold, with common bounds for both axes and the law's fidelity."""
     with database.read() as session:
@@ -41,7 +41,7 @@ def get_predicted_chart(fit_id: UUID, database: InDatabase, law: _Name = None, t
         return predicted_chart(points, fit, studies.get_study(session, fit.study_id).targets)
 
 
-@router.get("/charts/runs/{run_id}/trajectory", responses=problems(404))
+@router.get("/charts/runs/{run_id}/trajectory", dependencies=READ, responses=problems(404))
 def get_trajectory_chart(run_id: UUID, database: InDatabase) -> TrajectoryChart:
     """Losses over training tokens: one line a target, the objective first."""
     with database.read() as session:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request, Response, params
+from pydantic import BaseModel
 
 from app.db import Database
+from app.errors import Forbidden
+from app.etags import NotModified, Precondition, etag_of, is_known
+from app.principal import Principal, Scope
 from app.problems import PROBLEM_JSON
 from app.schemas.common import Problem
 from app.settings import Settings
 
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def _principal(request: Request) -> Principal:
+    return request.state.principal
+
 
 async def _database(request: Request) -> Database:
-    return request.app.state.database
+    unit = getattr(request.state, "unit_of_work", None)
+    return request.app.state.database.on_behalf_of(request.state.principal, unit)
 
 
 async def _settings(request: Request) -> Settings:
@@ -26,6 +38,7 @@ async def _now(request: Request) -> datetime:
     return request.app.state.clock()
 
 
+Caller = Annotated[Principal, Depends(_principal)]
 InDatabase = Annotated[Database, Depends(_database)]
 WithSettings = Annotated[Settings, Depends(_settings)]
 Now = Annotated[datetime, Depends(_now)]
@@ -33,10 +46,59 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="the most items of a pag
 Cursor = Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")]
 
 
+class Needs:
+    """The scope that a route needs; a route without one is a mistake that a test finds."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def __call__(self, caller: Caller) -> None:
+        if not caller.may(self.scope):
+            raise Forbidden(f"this call needs a key with the scope {self.scope!r}; this key has {_listed(caller)}")
+
+
+def _listed(caller: Principal) -> str:
+    return ", ".join(sorted(caller.scopes)) or "none"
+
+
+def _needing(scope: Scope) -> Sequence[params.Depends]:
+    return [Depends(Needs(scope))]
+
+
+# For the ``dependencies`` of a route.
+READ, WRITE, AGENT, ADMIN = (_needing(scope) for scope in (Scope.READ, Scope.WRITE, Scope.AGENT, Scope.ADMIN))
+
+
+class Tag:
+    """Tags an answer with its version; one that the caller has already becomes a 304."""
+
+    def __init__(
+        self,
+        response: Response,
+        if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+    ) -> None:
+        self._response, self._known = response, if_none_match
+
+    def __call__(self, body: Body) -> Body:
+        etag = etag_of(body)
+        if is_known(self._known, etag):
+            raise NotModified(etag)
+        self._response.headers["ETag"] = etag
+        return body
+
+
+async def _precondition(if_match: Annotated[str | None, Header(max_length=1000)] = None) -> Precondition:
+    return Precondition(if_match)
+
+
+Tagged = Annotated[Tag, Depends(Tag)]
+IfMatch = Annotated[Precondition, Depends(_precondition)]
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals that a route documents; every one carries a problem body."""
     content = {PROBLEM_JSON: {"schema": Problem.model_json_schema()}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
-        for status in sorted({401, 413, 421, 422, *statuses})
+        for status in sorted({401, 403, 413, 421, 422, 429, 503, *statuses})
     }

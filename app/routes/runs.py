@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from app.routes.dependencies import Cursor, InDatabase, Limit, Now, WithSettings, problems
+from app.routes.dependencies import READ, WRITE, Cursor, InDatabase, Limit, Now, WithSettings, problems
 from app.schemas.common import Page
 from app.schemas.runs import RunBatchCreate, RunRead, RunsCreated, RunState, TrajectoryRead
 from app.services import runs
@@ -15,7 +15,7 @@ from app.services import runs
 router = APIRouter(tags=["runs"])
 
 
-@router.post("/studies/{study_id}/runs", status_code=201, responses=problems(404))
+@router.post("/studies/{study_id}/runs", dependencies=WRITE, status_code=201, responses=problems(404))
 def create_runs(
     study_id: UUID, body: RunBatchCreate, database: InDatabase, settings: WithSettings, now: Now
 ) -> RunsCreated:
@@ -24,7 +24,7 @@ def create_runs(
         return runs.create_runs(session, study_id, body, settings.run_max_attempts, now)
 
 
-@router.get("/studies/{study_id}/runs", responses=problems(404))
+@router.get("/studies/{study_id}/runs", dependencies=READ, responses=problems(404))
 def list_runs(
     study_id: UUID,
     database: InDatabase,
@@ -38,21 +38,21 @@ def list_runs(
         return runs.list_runs(session, study_id, limit, cursor, state, purpose)
 
 
-@router.get("/runs/{run_id}", responses=problems(404))
+@router.get("/runs/{run_id}", dependencies=READ, responses=problems(404))
 def get_run(run_id: UUID, database: InDatabase) -> RunRead:
     """Read a run."""
     with database.read() as session:
         return runs.get_run(session, run_id)
 
 
-@router.get("/runs/{run_id}/trajectory", responses=problems(404))
+@router.get("/runs/{run_id}/trajectory", dependencies=READ, responses=problems(404))
 def get_trajectory(run_id: UUID, database: InDatabase) -> TrajectoryRead:
     """Read what a run measured on the way."""
     with database.read() as session:
         return runs.get_trajectory(session, run_id)
 
 
-@router.post("/runs/{run_id}/cancel", responses=problems(404, 409))
+@router.post("/runs/{run_id}/cancel", dependencies=WRITE, responses=problems(404, 409))
 def cancel_run(run_id: UUID, database: InDatabase, now: Now) -> RunRead:
     """Take back a run that has not ended."""
     with database.write() as session:

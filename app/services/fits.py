@@ -17,6 +17,8 @@ from app.models import DomainSet, Fit, LawResult
 from app.schemas.common import Page
 from app.schemas.fits import FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead
 from app.schemas.jobs import JobState
+from app.services.access import check_study
+from app.services.events import record
 from app.services.jobs import new_job
 from app.services.observations import content_hash, measured_runs, runs_of_fit, shown
 from app.services.pages import page
@@ -60,6 +62,7 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         created_at=now,
     )
     session.add(fit)
+    record(session, "fit.created", now, study_id=study.id, subject_id=fit.id, data={"runs": len(runs), "laws": laws})
     session.commit()
     return read_fit(fit)
 
@@ -88,6 +91,7 @@ def find_fit(session: Session, fit_id: UUID) -> Fit:
     fit = session.get(Fit, fit_id)
     if fit is None:
         raise NotFound(f"there is no fit {fit_id}")
+    check_study(session, fit.study_id)
     return fit
 
 

@@ -15,6 +15,8 @@ from app.schemas.common import Page
 from app.schemas.jobs import JobState
 from app.schemas.recommendations import RecommendationCreate, RecommendationRead
 from app.schemas.studies import Constraints, Objective
+from app.services.access import check_study
+from app.services.events import record
 from app.services.fits import law_of
 from app.services.jobs import new_job
 from app.services.mixtures import domains_of, feasible_set
@@ -56,6 +58,8 @@ def create_recommendation(
         created_at=now,
     )
     session.add(recommendation)
+    created = {"fit": str(fit.id), "law": law}
+    record(session, "recommendation.created", now, study_id=study.id, subject_id=recommendation.id, data=created)
     session.commit()
     return read_recommendation(recommendation)
 
@@ -69,6 +73,7 @@ def find_recommendation(session: Session, recommendation_id: UUID) -> Recommenda
     found = session.get(Recommendation, recommendation_id)
     if found is None:
         raise NotFound(f"there is no recommendation {recommendation_id}")
+    check_study(session, found.study_id)
     return found
 
 

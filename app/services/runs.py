@@ -14,6 +14,8 @@ from app.ids import new_ids
 from app.models import Measurement, Run, Study
 from app.schemas.common import Page
 from app.schemas.runs import RunBatchCreate, RunCreate, RunRead, RunsCreated, RunSource, RunState, TrajectoryRead
+from app.services.access import check_study
+from app.services.events import record
 from app.services.mixtures import parse_weights
 from app.services.pages import page
 from app.services.studies import find_study
@@ -39,6 +41,8 @@ def create_runs(
             _take_losses(run, wanted, [target.name for target in study.targets], f"runs.{i}.losses", now)
         runs.append(run)
     session.add_all(runs)
+    created = {"count": len(runs), "first": str(runs[0].id), "last": str(runs[-1].id)}
+    record(session, "runs.created", now, study_id=study.id, data=created)
     session.commit()
     return RunsCreated(runs=read_runs(runs), renormalised=renormalised)
 
@@ -113,6 +117,7 @@ def find_run(session: Session, run_id: UUID, for_update: bool = False) -> Run:
     run = session.get(Run, run_id, with_for_update=True if for_update else None)
     if run is None:
         raise NotFound(f"there is no run {run_id}")
+    check_study(session, run.study_id)
     return run
 
 
@@ -144,6 +149,7 @@ def cancel_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
         run.state = RunState.CANCELLED
         run.agent_id = run.lease_expires_at = None
         run.finished_at = now
+        record(session, "run.cancelled", now, study_id=run.study_id, subject_id=run.id)
         session.commit()
     elif run.state is not RunState.CANCELLED:
         raise Conflict(f"run {run.id} has {run.state} already; only a queued or leased run can be cancelled")

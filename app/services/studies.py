@@ -18,6 +18,8 @@ from app.models import DomainSet, Run, Study, Target
 from app.schemas.common import Page
 from app.schemas.runs import RunState
 from app.schemas.studies import DomainIn, DomainSetRead, StudyCreate, StudyRead, TargetIn
+from app.services.access import check_study, check_unbound, visible
+from app.services.events import record
 from app.services.mixtures import domains_from, feasible_set
 from app.services.pages import page
 
@@ -29,6 +31,7 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
         InvalidRequest: a name given twice, priors that are incomplete, targets without any weight.
         Infeasible: no mixture satisfies the constraints.
     """
+    check_unbound(session, "create a study")
     _check_unique("domains", [domain.name for domain in body.domains])
     _check_unique("targets", [target.name for target in body.targets])
     _check_target_weights(body.targets)
@@ -48,6 +51,7 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
         for j, (key, target) in enumerate(zip(new_ids(len(body.targets), now), body.targets, strict=True))
     ]
     session.add(study)
+    record(session, "study.created", now, study_id=study.id, subject_id=study.id, data={"name": study.name})
     session.commit()
     return _read([study], {})[0]
 
@@ -61,6 +65,7 @@ def find_study(session: Session, study_id: UUID) -> Study:
     study = session.get(Study, study_id, options=[selectinload(Study.domain_sets), selectinload(Study.targets)])
     if study is None:
         raise NotFound(f"there is no study {study_id}")
+    check_study(session, study.id)
     return study
 
 
@@ -72,7 +77,9 @@ def get_study(session: Session, study_id: UUID) -> StudyRead:
 
 def list_studies(session: Session, limit: int, cursor: str | None) -> Page[StudyRead]:
     """Studies, newest first."""
-    rows = select(Study).options(selectinload(Study.domain_sets), selectinload(Study.targets))
+    rows = visible(session, select(Study), Study.id).options(
+        selectinload(Study.domain_sets), selectinload(Study.targets)
+    )
 
     def read(studies: Sequence[Study]) -> list[StudyRead]:
         return _read(studies, _run_counts(session, [study.id for study in studies]))

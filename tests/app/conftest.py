@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from sqlalchemy import create_engine, make_url, text
 
 from app.db import Database
@@ -27,6 +28,8 @@ from app.settings import DATABASE_FILE, ENV_PREFIX, Settings
 POSTGRES = os.environ.get(f"{ENV_PREFIX}TEST_POSTGRES_URL", "")
 DATABASES = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
 LOCAL = "http://127.0.0.1:8321"
+OWNER_KEY = "the-key-of-the-settings"
+BEARER = {"Authorization": f"Bearer {OWNER_KEY}"}
 
 
 class StandingClock:
@@ -97,7 +100,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path, migrated_file: Path) -> Settings:
     """Settings whose database is migrated."""
-    made = Settings(data_dir=tmp_path, database_url=database_url)
+    made = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
     if database_url.startswith("sqlite"):
         shutil.copyfile(migrated_file, tmp_path / DATABASE_FILE)
     else:
@@ -115,5 +118,7 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def api(settings: Settings, clock: StandingClock) -> Iterator[TestClient]:
     """The application, called without a network."""
-    with TestClient(create_app(settings, clock), base_url=LOCAL, raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(settings, clock), base_url=LOCAL, headers=BEARER, raise_server_exceptions=False
+    ) as client:
         yield client

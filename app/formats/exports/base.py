@@ -70,13 +70,17 @@ class Plan:
 
     def epochs(self) -> dict[str, float | None]:
         """Passes over each domain that the stages imply: ``sum_s p_s T_s / N``; None where N is unknown."""
-        return {
-            domain.name: None
-            if domain.available_tokens is None
-            else sum(stage.weights.get(domain.name, 0.0) * stage.tokens for stage in self.stages)
-            / domain.available_tokens
-            for domain in self.domains
-        }
+        return {domain.name: self._passes(domain, self.stages) for domain in self.domains}
+
+    def stage_epochs(self, stage: PlanStage) -> dict[str, float | None]:
+        """Passes over each domain of one stage alone: ``p_s T_s / N``; None where N is unknown."""
+        return {domain.name: self._passes(domain, (stage,)) for domain in self.domains if domain.name in stage.weights}
+
+    @staticmethod
+    def _passes(domain: ExportDomain, stages: tuple[PlanStage, ...]) -> float | None:
+        if domain.available_tokens is None:
+            return None
+        return sum(stage.weights.get(domain.name, 0.0) * stage.tokens for stage in stages) / domain.available_tokens
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,17 @@ class Export:
 
 @dataclass(frozen=True)
 class Option:
-    """A setting that a format takes: its default (None: required) and what it means."""
+    """A setting that a format takes.
+
+    Attributes:
+        default: None for one that must be given.
+        about: what it means.
+        kind: the type of its value; that of the default unless it is said.
+    """
 
     default: Any
     about: str
+    kind: type[bool] | type[int] | type[float] | type[str] | None = None
 
 
 class ExportFormat(ABC):
