@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from app import errors
 from app.errors import STATUS, ServiceError, status_of
@@ -14,6 +15,7 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.settings import Settings
 from mixers.errors import Infeasible
+from tests.app.conftest import BEARER, LOCAL, OWNER_KEY
 from tests.app.study_bodies import create_study, study_body
 
 
@@ -117,9 +119,9 @@ def test_names_with_markup_and_statements_are_only_names(api: TestClient) -> Non
 
 
 def _small(tmp_path: Path) -> TestClient:
-    settings = Settings(data_dir=tmp_path, max_body_bytes=2048)
+    settings = Settings(data_dir=tmp_path, max_body_bytes=2048, api_key=SecretStr(OWNER_KEY))
     upgrade(settings)
-    return TestClient(create_app(settings), base_url="http://127.0.0.1:8321")
+    return TestClient(create_app(settings), base_url=LOCAL, headers=BEARER)
 
 
 def test_a_declared_length_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_mistake_of_ours_is_a_problem_without_its_traceback(settings: Settings
     def broken_clock():
         raise ZeroDivisionError("secret detail")
 
-    api = TestClient(create_app(settings, broken_clock), base_url="http://127.0.0.1:8321")
+    api = TestClient(create_app(settings, broken_clock), base_url=LOCAL, headers=BEARER)
     response = api.post("/v1/studies", json=study_body(), headers={"X-Request-ID": "abc"})
     body = _problem(response, 500)
     assert "secret detail" not in response.text

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from app.worker import Worker
+from tests.app.conftest import BEARER, LOCAL
 from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, weights
 
 
@@ -29,7 +30,7 @@ def quick(settings: Settings) -> Settings:
 @pytest.fixture
 def live_api(quick: Settings) -> Iterator[TestClient]:
     """As ``api``, under the real clock that real workers go by."""
-    with TestClient(create_app(quick), base_url="http://127.0.0.1:8321") as client:
+    with TestClient(create_app(quick), base_url=LOCAL, headers=BEARER) as client:
         yield client
 
 
