@@ -1,4 +1,4 @@
-"""Checked values of an export's options."""
+"""Checked values of the options of an export, and the names of its files."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def one_of(plan: Plan, options: Mapping[str, Option], name: str, choices: Sequen
     if value not in choices:
         raise ExportError(f"option {name!r} is {value!r}; it must be one of {', '.join(choices)}")
     return value
+
+
+def stage_file(plan: Plan, number: int, stem: str, suffix: str) -> str:
+    """The name of the file of a stage, counted from 1; a plan with one stage needs no number."""
+    return f"{stem}{suffix}" if len(plan.stages) == 1 else f"{stem}.stage-{number}{suffix}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.formats.exports.base import ExportError, Plan, PlanStage
+from app.formats.exports.header import quoted
 
 # numpy's choice, which several trainers draw with, refuses probabilities that miss 1 by more than 1.5e-8.
 SUM_TOLERANCE = 1e-8
@@ -25,7 +26,7 @@ def token_shares(stage: PlanStage) -> dict[str, float]:
     weights = dict(stage.weights)
     for name, weight in weights.items():
         if not (math.isfinite(weight) and weight > 0):
-            raise ExportError(f"the weight of {name!r} is {weight!r}; trainers take finite weights above 0")
+            raise ExportError(f"the weight of {quoted(name)} is {weight!r}; trainers take finite weights above 0")
     total = math.fsum(weights.values())
     if abs(total - 1) > SUM_TOLERANCE:
         raise ExportError(f"the weights of the stage from token {stage.from_token} sum to {total!r} instead of 1")
@@ -37,11 +38,11 @@ class DocumentShares:
     """How to draw documents.
 
     Attributes:
-        stages: those of the plan, with probabilities of documents for weights.
+        by_stage: probabilities of each stage, in the order of the plan.
         note: what was converted, or a warning that nothing could be.
     """
 
-    stages: tuple[PlanStage, ...]
+    by_stage: tuple[dict[str, float], ...]
     note: str
 
 
@@ -54,19 +55,15 @@ def document_shares(plan: Plan) -> DocumentShares:
     Raises:
         ExportError: a mean length that is not a positive number, or weights that :func:`token_shares` refuses.
     """
-    shares = [token_shares(stage) for stage in plan.stages]
+    shares = tuple(token_shares(stage) for stage in plan.stages)
     lengths = {domain.name: domain.mean_document_tokens for domain in plan.domains}
-    unknown = [name for name, length in lengths.items() if length is None]
+    unknown = [quoted(name) for name, length in lengths.items() if length is None]
     if unknown:
-        return DocumentShares(plan.stages, _warning(unknown))
+        return DocumentShares(shares, _warning(unknown))
     known = {name: _length(name, length) for name, length in lengths.items() if length is not None}
-    converted = tuple(
-        replace(stage, weights=_per_document(weights, known))
-        for stage, weights in zip(plan.stages, shares, strict=True)
-    )
-    told = ", ".join(f"{name} {length!r}" for name, length in known.items())
+    told = ", ".join(f"{quoted(name)} {length!r}" for name, length in known.items())
     return DocumentShares(
-        converted,
+        tuple(_per_document(weights, known) for weights in shares),
         "Token shares were converted to document shares: each was divided by the mean tokens of its domain's documents "
         f"({told}), then normalised.",
     )
@@ -82,7 +79,7 @@ def _warning(unknown: list[str]) -> str:
 
 def _length(name: str, length: float) -> float:
     if not (math.isfinite(length) and length > 0):
-        raise ExportError(f"mean_document_tokens of {name!r} is {length!r}; it must be a number above 0")
+        raise ExportError(f"mean_document_tokens of {quoted(name)} is {length!r}; it must be a number above 0")
     return length
 
 
