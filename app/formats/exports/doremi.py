@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan
-from app.formats.exports.headers import MAX_EPOCHS, SIBLING_KEY, as_object, json_text, stage_file
+from app.formats.exports.json_text import SIBLING_KEY, described, to_json
 from app.formats.exports.notes import Habits, notes_of
+from app.formats.exports.option_values import stage_file
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
 
 _HABITS = Habits(
@@ -33,12 +35,12 @@ class DoremiExport(ExportFormat):
     options: ClassVar[Mapping[str, Option]] = {"max_epochs": MAX_EPOCHS}
 
     def render(self, plan: Plan) -> Export:
-        notes = notes_of(plan, _HABITS, _NAMES)
+        notes = notes_of(plan, _HABITS, _NAMES, *above_cap(plan))
         files = []
-        for index, stage in enumerate(plan.stages):
+        for number, stage in enumerate(plan.stages, start=1):
             weights = token_shares(stage)
-            about = {"from_token": stage.from_token, "to_token": stage.to_token, **as_object(plan, notes)}
+            about = {"from_token": stage.from_token, "to_token": stage.to_token, **described(plan, notes)}
             document = {"train_domain_weights": weights, "eval_domain_weights": weights, SIBLING_KEY: about}
-            name = stage_file(plan, index, "domain_weights", ".json")
-            files.append(ExportedFile(name, json_text(document)))
+            name = stage_file(plan, number, "domain_weights", ".json")
+            files.append(ExportedFile(name, to_json(document)))
         return Export(tuple(files), notes)

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan, require_paths
-from app.formats.exports.headers import MAX_EPOCHS, stage_file, with_header
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
-from app.formats.exports.option_values import one_of
+from app.formats.exports.option_values import one_of, stage_file
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import DocumentShares, document_shares, token_shares
-from app.formats.exports.sources import sources_of, split_notes
+from app.formats.exports.sources import sources_of, split_note
 from app.formats.exports.yaml_text import to_yaml
 
 _HABITS = Habits(
@@ -40,24 +41,24 @@ class EnergonExport(ExportFormat):
     def render(self, plan: Plan) -> Export:
         require_paths(plan, self.trainer)
         shares = self._shares(plan)
-        notes = notes_of(plan, _HABITS, shares.note, *split_notes(plan))
+        notes = notes_of(plan, _HABITS, shares.note, *split_note(plan), *above_cap(plan))
+        header = commented(header_lines(plan, notes))
         files = []
-        for index, stage in enumerate(shares.stages):
-            blend = [{"weight": source.weight, "path": source.path} for source in sources_of(plan, stage)]
+        for number, probabilities in enumerate(shares.by_stage, start=1):
+            blend = [{"weight": source.weight, "path": source.path} for source in sources_of(plan, probabilities)]
             document = {
                 "__module__": "megatron.energon",
                 "__class__": "MetadatasetV2",
                 "splits": {"train": {"blend": blend}},
             }
-            name = stage_file(plan, index, "metadataset", ".yaml")
-            files.append(ExportedFile(name, with_header(plan, notes, to_yaml(document))))
+            name = stage_file(plan, number, "metadataset", ".yaml")
+            files.append(ExportedFile(name, header + to_yaml(document)))
         return Export(tuple(files), notes)
 
     def _shares(self, plan: Plan) -> DocumentShares:
         if one_of(plan, self.options, "samples", ("documents", "sequences")) == "documents":
             return document_shares(plan)
-        for stage in plan.stages:
-            token_shares(stage)
         return DocumentShares(
-            plan.stages, "Samples are taken to be sequences of one length: their shares are token shares."
+            tuple(token_shares(stage) for stage in plan.stages),
+            "Samples are taken to be sequences of one length: their shares are token shares.",
         )

@@ -6,14 +6,15 @@ NeoX merges several configuration files, so the lists are a file of their own be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportError, ExportFormat, Option, Plan, require_paths
-from app.formats.exports.headers import MAX_EPOCHS, stage_file, with_header
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
+from app.formats.exports.option_values import stage_file
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
-from app.formats.exports.sources import sources_of, split_notes
+from app.formats.exports.sources import sources_of, split_note
 from app.formats.exports.yaml_text import to_yaml
 
 # The index of the blend is one byte: BlendableDataset asserts fewer than 255 datasets.
@@ -30,7 +31,7 @@ _HABITS = Habits(
 
 _OTHER_SPLITS = (
     "NeoX takes train-data-paths only together with valid-data-paths and test-data-paths, and without data-path: set "
-    "those in your own configuration file. Paths are prefixes, without .bin and .idx."
+    "those in your own configuration file. Paths are prefixes of the .bin and .idx files."
 )
 
 
@@ -44,18 +45,24 @@ class GptNeoxExport(ExportFormat):
 
     def render(self, plan: Plan) -> Export:
         require_paths(plan, self.trainer)
-        notes = notes_of(plan, _HABITS, _OTHER_SPLITS, *split_notes(plan))
+        notes = notes_of(plan, _HABITS, _OTHER_SPLITS, *split_note(plan, _prefix), *above_cap(plan))
+        header = commented(header_lines(plan, notes))
         files = []
-        for index, stage in enumerate(plan.stages):
-            sources = sources_of(plan, replace(stage, weights=token_shares(stage)))
+        for number, stage in enumerate(plan.stages, start=1):
+            sources = sources_of(plan, token_shares(stage), _prefix)
             if len(sources) > _MOST_DATASETS:
                 raise ExportError(
-                    f"GPT-NeoX blends at most {_MOST_DATASETS} datasets; stage {index + 1} has {len(sources)}"
+                    f"GPT-NeoX blends at most {_MOST_DATASETS} datasets; stage {number} has {len(sources)}"
                 )
             lists = {
                 "train-data-paths": [source.path for source in sources],
                 "train-data-weights": [source.weight for source in sources],
             }
-            name = stage_file(plan, index, "data_weights", ".yml")
-            files.append(ExportedFile(name, with_header(plan, notes, to_yaml(lists))))
+            name = stage_file(plan, number, "data_weights", ".yml")
+            files.append(ExportedFile(name, header + to_yaml(lists)))
         return Export(tuple(files), notes)
+
+
+def _prefix(path: str) -> str:
+    """The path without the ends of its two files."""
+    return path.removesuffix(".bin").removesuffix(".idx")

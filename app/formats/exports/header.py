@@ -38,12 +38,12 @@ def commented(lines: Sequence[str]) -> str:
 
 def quoted(name: str) -> str:
     """A name in double quotes on one line; JSON escapes stand for what does not print."""
-    return json.dumps(name, ensure_ascii=not name.isprintable())
+    return one_line(json.dumps(name, ensure_ascii=False))
 
 
 def one_line(text: str) -> str:
-    """The text itself where it is printable; else with escapes for line breaks and control characters."""
-    return text if text.isprintable() else quoted(text)[1:-1]
+    """The text with JSON escapes for line breaks and all else that does not print."""
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 
 def _epochs(epochs: float | None) -> str:

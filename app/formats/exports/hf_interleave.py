@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan
-from app.formats.exports.headers import MAX_EPOCHS, as_object, json_text
+from app.formats.exports.header import commented, header_lines
+from app.formats.exports.json_text import described, to_json
 from app.formats.exports.notes import Habits, notes_of
 from app.formats.exports.option_values import one_of, whole_number
-from app.formats.exports.python_text import literal, module_text
+from app.formats.exports.python_text import literal
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import DocumentShares, document_shares
 
 _STRATEGIES = {
@@ -21,8 +23,8 @@ _STRATEGIES = {
     "for a large source that takes long: stream the datasets and let the trainer's max_steps end the run.",
     "first_exhausted": "the whole dataset ends with the first source that runs out (first_exhausted), so no domain "
     "is read more than once.",
-    "all_exhausted_without_replacement": "it is left out from then on and the others keep their shares among themselves "
-    "(all_exhausted_without_replacement): the mixture drifts, and no domain is read more than once.",
+    "all_exhausted_without_replacement": "it is left out from then on and the others keep their shares among "
+    "themselves (all_exhausted_without_replacement): the mixture drifts, and no domain is read more than once.",
 }
 
 _MODULE = '''from datasets import interleave_datasets
@@ -63,12 +65,12 @@ class HfInterleaveExport(ExportFormat):
         seed = whole_number(plan, self.options, "seed")
         shares = document_shares(plan)
         stages = _stages(plan, shares)
-        notes = notes_of(plan, _habits(strategy), shares.note)
+        notes = notes_of(plan, _habits(strategy), shares.note, *above_cap(plan))
         module = _MODULE.format(stages=literal(stages), seed=seed, strategy=repr(strategy))
-        numbers = {"stages": stages, "seed": seed, "stopping_strategy": strategy, **as_object(plan, notes)}
+        numbers = {"stages": stages, "seed": seed, "stopping_strategy": strategy, **described(plan, notes)}
         files = (
-            ExportedFile("mixture.py", module_text(plan, notes, module)),
-            ExportedFile("mixture.json", json_text(numbers)),
+            ExportedFile("mixture.py", commented(header_lines(plan, notes)) + module),
+            ExportedFile("mixture.json", to_json(numbers)),
         )
         return Export(files, notes)
 
@@ -89,7 +91,7 @@ def _stages(plan: Plan, shares: DocumentShares) -> list[dict[str, Any]]:
             "from_token": stage.from_token,
             "to_token": stage.to_token,
             "token_shares": dict(stage.weights),
-            "probabilities": dict(drawn.weights),
+            "probabilities": probabilities,
         }
-        for stage, drawn in zip(plan.stages, shares.stages, strict=True)
+        for stage, probabilities in zip(plan.stages, shares.by_stage, strict=True)
     ]

@@ -15,14 +15,14 @@ from app.formats.exports.base import (
     ExportFormat,
     Option,
     Plan,
-    PlanStage,
     require_paths,
 )
-from app.formats.exports.headers import MAX_EPOCHS, stage_file, with_header
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
-from app.formats.exports.option_values import text
+from app.formats.exports.option_values import stage_file, text
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import document_shares
-from app.formats.exports.sources import sources_of, split_notes
+from app.formats.exports.sources import sources_of, split_note
 from app.formats.exports.yaml_text import to_yaml
 
 _HABITS = Habits(
@@ -49,19 +49,20 @@ class LinguaExport(ExportFormat):
         require_paths(plan, self.trainer)
         root_dir = text(plan, self.options, "root_dir")
         shares = document_shares(plan)
-        notes = notes_of(plan, _HABITS, shares.note, *split_notes(plan))
+        notes = notes_of(plan, _HABITS, shares.note, *split_note(plan), *above_cap(plan))
+        header = commented(header_lines(plan, notes))
         files = []
-        for index, stage in enumerate(shares.stages):
-            document = to_yaml({"data": {"root_dir": root_dir, "sources": _sources(plan, stage)}})
-            name = stage_file(plan, index, "lingua_data", ".yaml")
-            files.append(ExportedFile(name, with_header(plan, notes, document)))
+        for number, probabilities in enumerate(shares.by_stage, start=1):
+            document = to_yaml({"data": {"root_dir": root_dir, "sources": _sources(plan, probabilities)}})
+            name = stage_file(plan, number, "lingua_data", ".yaml")
+            files.append(ExportedFile(name, header + document))
         return Export(tuple(files), notes)
 
 
-def _sources(plan: Plan, stage: PlanStage) -> dict[str, float]:
+def _sources(plan: Plan, probabilities: dict[str, float]) -> dict[str, float]:
     """Folder -> weight. A mapping has a folder once: a second weight for it would replace the first without a word."""
     weights: dict[str, float] = {}
-    for source in sources_of(plan, stage):
+    for source in sources_of(plan, probabilities):
         if source.path in weights:
             raise ExportError(
                 f"{source.name!r} shares the folder {source.path!r} with another domain; lingua needs two"

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportError, ExportFormat, Option, Plan, require_paths
-from app.formats.exports.headers import MAX_EPOCHS, stage_file, with_header
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
-from app.formats.exports.option_values import one_of
+from app.formats.exports.option_values import one_of, stage_file
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import document_shares
-from app.formats.exports.sources import Source, sources_of, split_notes
+from app.formats.exports.sources import Source, sources_of, split_note
 from app.formats.exports.yaml_text import to_yaml
 
 _STRATEGIES = {
@@ -43,17 +44,18 @@ class LlamaFactoryExport(ExportFormat):
         require_paths(plan, self.trainer)
         strategy = one_of(plan, self.options, "mix_strategy", tuple(_STRATEGIES))
         shares = document_shares(plan)
-        notes = notes_of(plan, _habits(strategy), shares.note, _NAMES, *split_notes(plan))
+        notes = notes_of(plan, _habits(strategy), shares.note, _NAMES, *split_note(plan), *above_cap(plan))
+        header = commented(header_lines(plan, notes))
         files = []
-        for index, stage in enumerate(shares.stages):
-            sources = sources_of(plan, stage)
+        for number, probabilities in enumerate(shares.by_stage, start=1):
+            sources = sources_of(plan, probabilities)
             document = {
                 "dataset": ",".join(_listable(source) for source in sources),
                 "interleave_probs": ",".join(repr(source.weight) for source in sources),
                 "mix_strategy": strategy,
             }
-            name = stage_file(plan, index, "llama_factory", ".yaml")
-            files.append(ExportedFile(name, with_header(plan, notes, to_yaml(document))))
+            name = stage_file(plan, number, "llama_factory", ".yaml")
+            files.append(ExportedFile(name, header + to_yaml(document)))
         return Export(tuple(files), notes)
 
 

@@ -7,15 +7,15 @@ the first of them at 1: the stage from token ``a`` on starts with step ``a / tok
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportError, ExportFormat, Option, Plan, require_paths
-from app.formats.exports.headers import MAX_EPOCHS, with_header
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
 from app.formats.exports.option_values import whole_number
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
-from app.formats.exports.sources import sources_of, split_notes
+from app.formats.exports.sources import sources_of, split_note
 from app.formats.exports.steps import step_boundaries
 from app.formats.exports.yaml_text import to_yaml
 
@@ -46,15 +46,15 @@ class NanotronExport(ExportFormat):
         starts, moved = self._starts(plan)
         stages = []
         for number, (start, stage) in enumerate(zip(starts, plan.stages, strict=True), start=1):
-            sources = sources_of(plan, replace(stage, weights=token_shares(stage)))
+            sources = sources_of(plan, token_shares(stage))
             folders = {
                 "dataset_folder": [source.path for source in sources],
                 "dataset_weights": [source.weight for source in sources],
             }
             data = {"seed": seed, "num_loading_workers": 1, "dataset": folders}
             stages.append({"name": f"stage {number}", "start_training_step": start, "data": data})
-        notes = notes_of(plan, _HABITS, *moved, *split_notes(plan))
-        text = with_header(plan, notes, to_yaml({"data_stages": stages}))
+        notes = notes_of(plan, _HABITS, *moved, *split_note(plan), *above_cap(plan))
+        text = commented(header_lines(plan, notes)) + to_yaml({"data_stages": stages})
         return Export((ExportedFile("data_stages.yaml", text),), notes)
 
     def _starts(self, plan: Plan) -> tuple[list[int], tuple[str, ...]]:

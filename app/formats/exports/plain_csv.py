@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan
-from app.formats.exports.headers import MAX_EPOCHS, with_header
+from app.formats.exports.header import commented, header_lines, quoted
 from app.formats.exports.notes import notes_of
 from app.formats.exports.plain_json import PLAIN_HABITS
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
 
 COLUMNS = ("stage", "from_token", "to_token", "domain", "weight", "tokens", "epochs")
@@ -30,7 +31,7 @@ class PlainCsvExport(ExportFormat):
     options: ClassVar[Mapping[str, Option]] = {"max_epochs": MAX_EPOCHS}
 
     def render(self, plan: Plan) -> Export:
-        notes = notes_of(plan, PLAIN_HABITS, _columns(), *_formulas(plan))
+        notes = notes_of(plan, PLAIN_HABITS, _columns(), *_formulas(plan), *above_cap(plan))
         available = {domain.name: domain.available_tokens for domain in plan.domains}
         out = io.StringIO(newline="")
         writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -40,7 +41,9 @@ class PlainCsvExport(ExportFormat):
                 tokens, have = weight * stage.tokens, available[name]
                 epochs = "" if have is None else tokens / have
                 writer.writerow((number, stage.from_token, stage.to_token, name, weight, tokens, epochs))
-        return Export((ExportedFile("mixture.csv", with_header(plan, notes, out.getvalue())),), notes)
+        # An empty line would be a row without fields to some readers.
+        header = commented(header_lines(plan, notes)).rstrip("\n") + "\n"
+        return Export((ExportedFile("mixture.csv", header + out.getvalue()),), notes)
 
 
 def _columns() -> str:
@@ -51,7 +54,7 @@ def _columns() -> str:
 
 
 def _formulas(plan: Plan) -> tuple[str, ...]:
-    risky = [repr(domain.name) for domain in plan.domains if domain.name.startswith(_FORMULA_SIGNS)]
+    risky = [quoted(domain.name) for domain in plan.domains if domain.name.startswith(_FORMULA_SIGNS)]
     if not risky:
         return ()
     return (

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan
-from app.formats.exports.headers import MAX_EPOCHS, json_text
+from app.formats.exports.json_text import to_json
 from app.formats.exports.notes import Habits, notes_of
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
 
 PLAIN_HABITS = Habits(
@@ -27,7 +28,7 @@ class PlainJsonExport(ExportFormat):
     options: ClassVar[Mapping[str, Option]] = {"max_epochs": MAX_EPOCHS}
 
     def render(self, plan: Plan) -> Export:
-        notes = notes_of(plan, PLAIN_HABITS)
+        notes = notes_of(plan, PLAIN_HABITS, *above_cap(plan))
         epochs = plan.epochs()
         document = {
             "provenance": dict(plan.provenance),
@@ -53,4 +54,4 @@ class PlainJsonExport(ExportFormat):
             "dropped": list(plan.dropped),
             "notes": list(notes),
         }
-        return Export((ExportedFile("mixture.json", json_text(document)),), notes)
+        return Export((ExportedFile("mixture.json", to_json(document)),), notes)

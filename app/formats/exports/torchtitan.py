@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from app.formats.exports.base import Export, ExportedFile, ExportFormat, Option, Plan, require_paths
-from app.formats.exports.headers import MAX_EPOCHS
+from app.formats.exports.header import commented, header_lines
 from app.formats.exports.notes import Habits, notes_of
 from app.formats.exports.option_values import text
-from app.formats.exports.python_text import literal, module_text
+from app.formats.exports.python_text import literal
+from app.formats.exports.repetition import MAX_EPOCHS, above_cap
 from app.formats.exports.shares import token_shares
 
 _HABITS = Habits(
@@ -93,5 +94,7 @@ class TorchtitanExport(ExportFormat):
             patterns=literal({domain.name: domain.paths for domain in plan.domains}),
             stages=literal(stages),
         )
-        notes = notes_of(plan, _HABITS, "Bound paths are patterns of JSONL files, with one document a line.")
-        return Export((ExportedFile("mixture.py", module_text(plan, notes, module)),), notes)
+        notes = notes_of(
+            plan, _HABITS, "Bound paths are patterns of JSONL files, with one document a line.", *above_cap(plan)
+        )
+        return Export((ExportedFile("mixture.py", commented(header_lines(plan, notes)) + module),), notes)
