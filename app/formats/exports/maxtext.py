@@ -42,7 +42,7 @@ class MaxTextMixture(ExportFormat):
         files = []
         for number, weights in enumerate(shares.by_stage, start=1):
             name = stage_file(plan, number, "grain_mixture", ".json")
-            sources = sources_of(plan, dict(weights))
+            sources = sources_of(plan, weights)
             text = to_json({source.name: {"path": source.path, "weight": source.weight} for source in sources})
             files += [ExportedFile(name, text), beside(name, plan, notes)]
         return Export(tuple(files), notes)

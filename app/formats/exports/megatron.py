@@ -121,7 +121,7 @@ def _phases(names: list[str], boundaries: StepBoundaries) -> str:
     inner = ",".join(str(end) for end in boundaries.ends[:-1])
     blends = " ".join(shlex.quote(name) for name in names)
     return (
-        "# The run saves and exits at each of these iterations; start it again with the same flags, and the next blend:\n"
+        "# The run saves and exits at these iterations; start it again with the same flags and the next blend:\n"
         '# "${PHASE_ARGS[@]}" --per-split-data-args-path "${PHASE_BLENDS[n]}", n from 0.\n'
         f"PHASE_ARGS=(--phase-transition-iterations {inner} --train-iters {boundaries.ends[-1]})\n"
         f"PHASE_BLENDS=({blends})\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.formats.exports.base import Plan
@@ -18,7 +18,7 @@ class Source:
     weight: float
 
 
-def sources_of(plan: Plan, shares: dict[str, float], clean: Callable[[str], str] = str) -> list[Source]:
+def sources_of(plan: Plan, shares: Mapping[str, float], clean: Callable[[str], str] = str) -> list[Source]:
     """The paths of domains with a share, in the order of the domains; a share is split evenly over a domain's paths.
 
     Args:
