@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from app.schemas.studies import DomainIn, StudyCreate, TargetIn
 from app.settings import Settings
 from app.worker import Worker
 from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
+from tests.app.conftest import OWNER_KEY
 
 SETTINGS = ProxySettings(corpus_hash="corpus-a", train_tokens=4096)
 
@@ -57,7 +59,7 @@ def transport(api: TestClient) -> InProcess:
 
 @pytest.fixture
 def client(transport: InProcess) -> Client:
-    return Client("http://127.0.0.1:8321", transport=transport)
+    return Client("http://127.0.0.1:8321", OWNER_KEY, transport=transport)
 
 
 def _study() -> StudyCreate:
@@ -191,18 +193,45 @@ class Flaky(httpx.BaseTransport):
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.client_calls._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("app.calls.transport._FIRST_PAUSE_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_reads_are_repeated_and_writes_are_not() -> None:
+def test_reads_are_repeated() -> None:
     reads = Flaky(failures=3)
     assert Client("http://127.0.0.1:1", transport=reads).list_studies().items == []
     assert reads.calls == 4
-    writes = Flaky(failures=1)
-    with pytest.raises(Unreachable, match=r"POST http://127\.0\.0\.1:1/v1/studies got no answer: connection refused"):
-        Client("http://127.0.0.1:1", transport=writes).create_study(_study())
-    assert writes.calls == 1
+
+
+class LostAnswers(InProcess):
+    """The service does what it is told, but its first answer to each call is lost on the way."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        before = len(self.keys)
+        self.keys.append(request.headers.get("idempotency-key", ""))
+        if before % 2 == 0:
+            raise httpx.ReadError("connection reset", request=request)
+        return answer
+
+    keys: ClassVar[list[str]] = []
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_a_post_whose_answer_was_lost_is_sent_again_and_counts_once(api: TestClient) -> None:
+    lossy = LostAnswers(api)
+    lossy.keys.clear()
+    study = Client("http://127.0.0.1:1", OWNER_KEY, transport=lossy).create_study(_study())
+    assert len(lossy.keys) == 2
+    assert lossy.keys[0] == lossy.keys[1] != ""
+    found = api.get("/v1/studies").json()["items"]
+    assert [each["id"] for each in found] == [str(study.id)]
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_every_call_has_a_key_of_its_own(api: TestClient) -> None:
+    client = Client("http://127.0.0.1:1", OWNER_KEY, transport=InProcess(api))
+    assert client.create_study(_study()).id != client.create_study(_study()).id
 
 
 @pytest.mark.usefixtures("_no_pauses")
@@ -211,6 +240,7 @@ def test_reads_give_up_in_the_end() -> None:
         Client("http://127.0.0.1:1", transport=Flaky(failures=100), retries=2).list_studies()
 
 
+@pytest.mark.usefixtures("_no_pauses")
 def test_another_program_on_the_port_is_told_apart() -> None:
     with pytest.raises(ClientError, match="something that is not Mixwright's"):
         Client("http://127.0.0.1:1", transport=Flaky(0, b"<html>hello</html>")).list_studies()

@@ -1,0 +1,1 @@
+"""The calls of the client, a file a resource; ``app/client.py`` puts them together."""

@@ -1,0 +1,48 @@
+"""Calls: what agents call."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from app.calls.transport import Transport
+from app.schemas.agents import (
+    AgentCreate,
+    AgentRead,
+    ClaimCreate,
+    ClaimRead,
+    CompletionCreate,
+    FailureCreate,
+    HeartbeatCreate,
+    HeartbeatRead,
+    MeasurementCreate,
+    ReleaseCreate,
+)
+from app.schemas.common import Page
+
+
+class AgentCalls(Transport):
+    """The calls of this resource; one method a route."""
+
+    def register_agent(self, body: AgentCreate) -> AgentRead:
+        return self._post("/v1/agents", body, AgentRead)
+
+    def list_agents(self, limit: int = 100, cursor: str | None = None) -> Page[AgentRead]:
+        return self._get("/v1/agents", Page[AgentRead], limit=limit, cursor=cursor)
+
+    def claim(self, body: ClaimCreate) -> ClaimRead:
+        return self._post("/v1/runs/claim", body, ClaimRead)
+
+    def heartbeat(self, agent_id: UUID, body: HeartbeatCreate) -> HeartbeatRead:
+        return self._post(f"/v1/agents/{agent_id}/heartbeat", body, HeartbeatRead)
+
+    def measure(self, run_id: UUID, body: MeasurementCreate) -> None:
+        self._send(f"/v1/runs/{run_id}/measurements", body)
+
+    def complete(self, run_id: UUID, body: CompletionCreate) -> None:
+        self._send(f"/v1/runs/{run_id}/complete", body)
+
+    def fail(self, run_id: UUID, body: FailureCreate) -> None:
+        self._send(f"/v1/runs/{run_id}/fail", body)
+
+    def release(self, run_id: UUID, body: ReleaseCreate) -> None:
+        self._send(f"/v1/runs/{run_id}/release", body)
