@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from app.body_limit import BodyLimit
 from app.clock import Clock, utc_now
 from app.dashboard.pages import mount
 from app.db import Database
 from app.idempotency import Idempotency
 from app.problems import install_problem_handlers
 from app.request_log import RequestLog
-from app.routes import agents, charts, fits, health, recommendations, runs, studies
-from app.security import API_PREFIX, BodyLimit, Gate, SecurityHeaders, check_exposure
+from app.routes import agents, charts, exports, fits, health, recommendations, runs, studies
+from app.security import API_PREFIX, Gate, SecurityHeaders, check_exposure
 from app.settings import Settings
 
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
     # /runs/claim must be known before /runs/{run_id}.
-    for routes in (agents, studies, runs, fits, recommendations, charts):
+    for routes in (agents, studies, runs, fits, recommendations, exports, charts):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from app.errors import (
+    BodyTooLarge,
     DatabaseUnavailable,
     FieldError,
     InvalidRequest,
@@ -79,6 +80,8 @@ def _headers_of(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, BodyTooLarge):
+        return {"Connection": "close"}  # else the rest of the body would still be taken in
     if isinstance(error, DatabaseUnavailable):
         return {"Retry-After": "1"}
     return {}

@@ -10,18 +10,15 @@ from __future__ import annotations
 import hmac
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
-    BodyTooLarge,
     NotAuthenticated,
     RefusedToStart,
     ServiceError,
     WrongHost,
     WrongOrigin,
-    status_of,
 )
 from app.loopback import is_loopback
 from app.principal import Principal
@@ -164,33 +161,3 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
-
-
-class BodyLimit:
-    """Middleware: a body above the limit is refused by its declared length, or as soon as it has grown too far."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app = app
-        self._max_bytes = max_bytes
-        self._error = BodyTooLarge(f"the body is too large; accepted: at most {max_bytes} bytes")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
-            await problem_of(self._error, scope["path"])(scope, receive, send)
-            return
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._max_bytes:
-                # The one exception that FastAPI passes on from reading a body.
-                raise HTTPException(status_of(self._error), self._error.detail)
-            return message
-
-        await self.app(scope, counted, send)

@@ -123,9 +123,11 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 def _run_api(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
     # The mathematics takes seconds to import. A refusal does not wait for it, and the children import it meanwhile.
     from app.main import create_app
+    from app.patience import PatientProtocol
 
     config = uvicorn.Config(
         create_app(settings),
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,0 +1,110 @@
+"""Clients that send too much, too slowly, or nothing at all, against a real server on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from app.body_limit import BodyLimit
+from app.main import create_app
+from app.migrate import upgrade
+from app.patience import PatientProtocol
+from app.settings import Settings
+from tests.app.conftest import OWNER_KEY
+
+HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {OWNER_KEY}\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits half a second for a head and as long for a body."""
+    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.5)
+    monkeypatch.setattr(BodyLimit.__init__, "__defaults__", (None, 0.5))
+    settings = Settings(data_dir=tmp_path, api_key=SecretStr(OWNER_KEY), max_body_bytes=100_000)
+    upgrade(settings)
+    config = uvicorn.Config(create_app(settings), http=PatientProtocol, log_config=None, port=0, lifespan="on")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),), daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    with connect(port) as silent:
+        began = time.monotonic()
+        assert read_all(silent) == b""
+    assert 0.3 < time.monotonic() - began < 5
+
+
+def test_a_head_that_trickles_in_is_closed_and_others_are_served_meanwhile(port: int) -> None:
+    slow = [connect(port) for _ in range(50)]
+    for connection in slow:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    with connect(port) as quick:
+        quick.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert read_all(quick).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 5
+    for connection in slow:
+        connection.settimeout(max(deadline - time.monotonic(), 0.1))
+        assert read_all(connection) == b""
+        connection.close()
+
+
+def test_a_body_that_trickles_in_is_given_up_with_a_reason(port: int) -> None:
+    with connect(port) as slow:
+        slow.sendall(f"POST /v1/studies HTTP/1.1\r\n{HEAD}Content-Length: 5000\r\n\r\n".encode() + b'{"name"')
+        answer = read_all(slow)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"the body comes too slowly: 7 bytes" in answer
+
+
+def test_two_gigabytes_are_refused_before_they_are_sent(port: int) -> None:
+    with connect(port) as large:
+        large.sendall(f"POST /v1/studies HTTP/1.1\r\n{HEAD}Content-Length: {2 * 10**9}\r\n\r\n".encode())
+        answer = read_all(large)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"at most 100000 bytes" in answer
+
+
+def test_two_gigabytes_without_a_length_are_cut_off(port: int) -> None:
+    sent = 0
+    with connect(port) as large:
+        large.sendall(f"POST /v1/studies HTTP/1.1\r\n{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
+        try:
+            while sent < 2 * 10**9:
+                large.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+                sent += 0x10000
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    assert sent < 20_000_000
+    with connect(port) as quick:
+        quick.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert read_all(quick).startswith(b"HTTP/1.1 200")
