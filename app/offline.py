@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app import demands
 from app.fidelity_answers import odd_measurements
 from app.fit_pool import fit_pool
 from app.formats.errors import FormatError
@@ -23,7 +24,7 @@ from mixers.learning_curve import CurvePoint, learning_curve
 from mixers.outliers import without_diverged
 from mixers.pareto import ParetoFront, pareto_front
 from mixers.problem import objective_of
-from mixers.recommendation import Recommendation, largest_scale, recommend
+from mixers.recommendation import Recommendation, recommend
 from mixers.types import Observations, Prediction, Scale
 
 AUTO = "auto"
@@ -177,9 +178,7 @@ def answer(
 
 
 def scale_for(runs: Observations, model_params: float | None, train_tokens: float | None) -> Scale:
-    """The scale to predict at: what was asked for, else the largest of the runs.
-
-    With N asked for and D not, D is the largest of the runs of that N when there are any.
+    """The scale to predict at, see ``demands.scale_for``.
 
     Raises:
         InvalidInput: a count that is not positive.
@@ -187,12 +186,7 @@ def scale_for(runs: Observations, model_params: float | None, train_tokens: floa
     for label, value in (("--model-params", model_params), ("--train-tokens", train_tokens)):
         if value is not None and not 0 < value < np.inf:
             raise InvalidInput(f"{label} is {value:g}; it must be a positive count")
-    of_that_size = np.flatnonzero(runs.model_params == model_params) if model_params is not None else np.empty(0, int)
-    largest = largest_scale(runs.rows(of_that_size) if len(of_that_size) else runs)
-    return Scale(
-        largest.model_params if model_params is None else np.asarray(model_params, float),
-        largest.train_tokens if train_tokens is None else np.asarray(train_tokens, float),
-    )
+    return demands.scale_for(runs, model_params, train_tokens)
 
 
 def _filled(label: str, said: np.ndarray, used: np.ndarray) -> Remarks:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from app.demands import Aims, Demands, beyond_the_runs, pose_problem, unlimited_domains
 from app.formats.csv_table import name_list
 from app.formats.domain_values import read_domain_values, read_mixture
 from app.formats.remarks import Remarks, warning
@@ -17,11 +18,10 @@ from app.formats.swarm_folder import Swarm
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RowsOf, RunOptions, Wish
 from mixers.baselines import CURRENT
-from mixers.errors import Infeasible, InvalidInput
+from mixers.errors import InvalidInput
 from mixers.objectives import family_names
 from mixers.priors import entropy, natural, uniform
 from mixers.problem import Level, MinimiseWorst, NotWorse, Problem, comparison_mixtures
-from mixers.simplex import FeasibleSet
 from mixers.types import Domains, Scale, Targets
 
 ENTROPY = "entropy"
@@ -50,21 +50,15 @@ def pose(swarm: Swarm, wish: Wish, scale: Scale, tolerance: SumTolerance = DEFAU
     current, about_current = _current(domains, wish.run.current, tolerance)
     if wish.pareto and len(family_names(targets)) < 2:
         raise InvalidInput(f"--pareto needs at least two families of targets; there is only {family_names(targets)[0]}")
-    problem = Problem(
-        domains=domains,
-        targets=targets,
-        feasible=_feasible(swarm, wish.run, wish.constraints, current),
+    aims = Aims(
         kl_to_prior=wish.run.kl,
-        scale=scale,
-        target_tokens=wish.run.target_tokens,
-        max_epochs=wish.run.max_epochs,
-        family_weights=_family_weights(targets, wish.objective),
+        family_weight=_family_weights(targets, wish.objective),
         worst=_worst(wish.objective),
         not_worse=_not_worse(targets, wish.objective),
         repetition_price=wish.objective.repetition_price or 0.0,
-        current=current,
         baselines=_entropy_baseline(domains, wish.run.entropies),
     )
+    problem = pose_problem(domains, targets, _demands(swarm, wish.run, wish.constraints, current), aims, scale)
     _check_baselines(problem, swarm)
     return Question(wish, problem, remarks + about_current)
 
@@ -79,30 +73,18 @@ def _check_run(domains: Domains, run: RunOptions) -> Remarks:
         return Remarks()
     if run.target_tokens is None:
         raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
-    unknown = np.isinf(domains.available_tokens)
-    if unknown.all():
+    unknown = unlimited_domains(domains)
+    if len(unknown) == len(domains):
         raise InvalidInput("--max-epochs needs available_tokens in domains.csv: an epoch is one pass over them")
-    if unknown.any():
-        names = [name for name, missing in zip(domains.names, unknown, strict=True) if missing]
-        return warning(f"the epoch cap does not bind {name_list(names, 5)}: available_tokens is not known there")
+    if unknown:
+        return warning(f"the epoch cap does not bind {name_list(unknown, 5)}: available_tokens is not known there")
     return Remarks()
 
 
 def _beyond(swarm: Swarm, scale: Scale) -> Remarks:
-    """A warning where the predictions are for a larger run than any that was measured."""
     remarks = Remarks()
-    axes = (
-        ("model_params", scale.model_params, swarm.runs.model_params),
-        ("train_tokens", scale.train_tokens, swarm.runs.train_tokens),
-    )
-    for label, asked, measured in axes:
-        known = measured[np.isfinite(measured)]
-        if len(known) and asked > known.max():
-            times = float(asked / known.max())
-            remarks += warning(
-                f"predicted beyond the runs: {label} {asked:.4g} is {times:.3g} times their largest, and the intervals "
-                "do not count what that may cost"
-            )
+    for sentence in beyond_the_runs(swarm.runs, scale):
+        remarks += warning(sentence)
     return remarks
 
 
@@ -135,9 +117,9 @@ def _entropy_baseline(domains: Domains, path: Path | None) -> dict[str, Float[np
     return {ENTROPY: entropy(domains, read_domain_values(path, "entropy", domains.names, hint))}
 
 
-def _feasible(
+def _demands(
     swarm: Swarm, run: RunOptions, asked: ConstraintOptions, current: Float[np.ndarray, " k"] | None
-) -> FeasibleSet:
+) -> Demands:
     names, groups = swarm.runs.domains.names, swarm.groups
     for label, bound in (("--max-change", asked.max_change), ("--max-change-total", asked.max_change_total)):
         if bound is not None and current is None:
@@ -146,27 +128,19 @@ def _feasible(
             raise InvalidInput(f"{label} is {bound:g}; it must be 0 or more")
     if (asked.group_min or asked.group_max) and not groups:
         raise InvalidInput("--group-min and --group-max need a column 'group' in domains.csv")
-    total = asked.max_change_total
-    try:
-        return FeasibleSet.from_constraints(
-            swarm.runs.domains,
-            target_tokens=None if run.max_epochs is None else run.target_tokens,
-            max_epochs=run.max_epochs,
-            min_weights=swarm.min_weights | _shares("--min", asked.min_weight, names, "domain"),
-            max_weights=swarm.max_weights | _shares("--max", asked.max_weight, names, "domain"),
-            groups=groups,
-            min_groups=_shares("--group-min", asked.group_min, tuple(groups), "group"),
-            max_groups=_shares("--group-max", asked.group_max, tuple(groups), "group"),
-            frozen=_frozen(asked.freeze, names, current is not None),
-            current=current,
-            max_change=asked.max_change,
-            max_total_change=None if total is None else total / 2,  # the share that changes hands: half of the L1 norm
-        )
-    except Infeasible as error:
-        if total is None:
-            raise
-        counted = f"--max-change-total {total:g} lets {total / 2:g} of the mixture change hands"
-        raise Infeasible(f"{error} ({counted})") from error
+    return Demands(
+        target_tokens=run.target_tokens,
+        max_epochs=run.max_epochs,
+        min_weights=swarm.min_weights | _shares("--min", asked.min_weight, names, "domain"),
+        max_weights=swarm.max_weights | _shares("--max", asked.max_weight, names, "domain"),
+        groups=groups,
+        group_min=_shares("--group-min", asked.group_min, tuple(groups), "group"),
+        group_max=_shares("--group-max", asked.group_max, tuple(groups), "group"),
+        freeze=_frozen(asked.freeze, names, current is not None),
+        current=current,
+        max_change=asked.max_change,
+        max_change_total=asked.max_change_total,
+    )
 
 
 def _frozen(texts: Sequence[str] | None, names: Sequence[str], has_current: bool) -> dict[str, float | None]:
@@ -180,9 +154,7 @@ def _frozen(texts: Sequence[str] | None, names: Sequence[str], has_current: bool
     return {**dict.fromkeys(plain), **given}
 
 
-def _family_weights(targets: Targets, asked: ObjectiveOptions) -> dict[str, float] | None:
-    if not asked.family_weight:
-        return None
+def _family_weights(targets: Targets, asked: ObjectiveOptions) -> dict[str, float]:
     return named_numbers("--family-weight", asked.family_weight, family_names(targets), "family", least=0.0)
 
 

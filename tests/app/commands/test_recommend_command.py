@@ -356,7 +356,7 @@ def test_a_figure_that_cannot_be_written_is_refused_before_the_work(
         ),
         (
             ("--max-change-total", "0.1", "--current", "natural", "--min", "code=0.4"),
-            "(--max-change-total 0.1 lets 0.05 of the mixture change hands)",
+            "(a total change of 0.1 lets 0.05 of the mixture change hands)",
         ),
         (("--current", "{swarm}/no.csv"), "no.csv does not exist"),
         (("--current", "{swarm}/targets.csv"), "there is no column 'domain'"),
