@@ -1,0 +1,224 @@
+"""What proxy runs cost their study: reserved while an agent holds them, settled when the attempt ends.
+
+    FLOPs        6 N D for N non-embedding parameters and D trained tokens
+    GPU-seconds  as the agent reports them; of a broken attempt, its share of the time that it held its agent
+
+A study's row is locked after the rows of runs, and several studies in the order of their ids, so that no two
+transactions wait for each other in a ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Double, Row, and_, case, cast, func, literal, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.models import Run, Study
+from app.schemas.budgets import BudgetRead
+from app.schemas.runs import RunState
+
+_FLOPS_A_PARAMETER_AND_TOKEN = 6.0
+_SECONDS_AN_HOUR = 3600.0
+# Sums of large floats are off by rounding; a budget of exactly ten runs must have room for the tenth.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one or several attempts."""
+
+    flops: float = 0.0
+    gpu_seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.gpu_seconds + other.gpu_seconds)
+
+
+def flops_of(model_params: int | None, tokens: int) -> float:
+    """6ND; 0 for a run of unknown size."""
+    return _FLOPS_A_PARAMETER_AND_TOKEN * (model_params or 0) * tokens
+
+
+def run_flops() -> ColumnElement[float]:
+    """6ND of a row of runs, trained to its end."""
+    params, tokens = func.coalesce(Run.model_params, 0), func.coalesce(Run.train_tokens, 0)
+    return literal(_FLOPS_A_PARAMETER_AND_TOKEN) * cast(params, Double) * cast(tokens, Double)
+
+
+def spend(session: Session, costs: Mapping[UUID, Cost]) -> None:
+    """Add to what studies have spent. The caller commits, and does so soon: the rows of the studies stay locked."""
+    for study_id in sorted(costs):
+        cost = costs[study_id]
+        session.execute(
+            update(Study)
+            .where(Study.id == study_id)
+            .values(
+                spent_flops=Study.spent_flops + cost.flops,
+                spent_gpu_seconds=Study.spent_gpu_seconds + cost.gpu_seconds,
+            ),
+            execution_options={"synchronize_session": False},
+        )
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much of a study's budget is left; infinite without a limit. ``seconds_a_flop`` is its rate so far."""
+
+    study_id: UUID
+    flops: float
+    gpu_seconds: float
+    seconds_a_flop: float
+
+    @property
+    def left_flops(self) -> float:
+        """The FLOPs that may still be handed out; 0 or less when nothing may."""
+        if self.gpu_seconds <= 0:
+            return 0.0
+        if self.seconds_a_flop <= 0:
+            return self.flops
+        return min(self.flops, self.gpu_seconds / self.seconds_a_flop)
+
+
+def limited_studies(session: Session) -> list[UUID]:
+    """The studies with a budget that have runs waiting."""
+    waits = select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists()
+    limited = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
+    return list(session.scalars(select(Study.id).where(limited, waits)))
+
+
+def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
+    """Lock the rows of studies, in the one order, until the transaction ends."""
+    rows = select(Study.id).where(Study.id.in_(study_ids)).order_by(Study.id)
+    session.execute(rows.with_for_update(key_share=True)).all()
+
+
+def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
+    """What is left of each study's budget, less what is reserved for runs in work."""
+    return [_room(row) for row in _read(session, study_ids)]
+
+
+def fits(room_of: Sequence[Room]) -> ColumnElement[bool]:
+    """Whether a row of runs has room in the budget of its study, alone."""
+    full = [room.study_id for room in room_of if room.left_flops <= 0]
+    bounded = [room for room in room_of if 0 < room.left_flops < float("inf")]
+    return and_(
+        Run.study_id.not_in(full),
+        *(or_(Run.study_id != room.study_id, run_flops() <= room.left_flops) for room in bounded),
+    )
+
+
+def left_flops(self) -> float:
+    """The FLOPs that may still be handed out; 0 or less when nothing may."""
+    if self.gpu_seconds <= 0:
+        return 0.0
+    if self.seconds_a_flop <= 0:
+        return self.flops
+    return min(self.flops, self.gpu_seconds / self.seconds_a_flop)
+
+
+def limited_studies(session: Session) -> list[UUID]:
+    """The studies with a budget that have runs waiting."""
+    waits = select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists()
+    limited = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
+    return list(session.scalars(select(Study.id).where(limited, waits)))
+
+
+def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
+    """Lock the rows of studies, in the one order, until the transaction ends."""
+    rows = select(Study.id).where(Study.id.in_(study_ids)).order_by(Study.id)
+    session.execute(rows.with_for_update(key_share=True)).all()
+
+
+def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
+    """What is left of each study's budget, less what is reserved for runs in work."""
+    return [_room(row) for row in _read(session, study_ids)]
+
+
+def fits(room_of: Sequence[Room]) -> ColumnElement[bool]:
+    """Whether a row of runs has room in the budget of its study, alone."""
+    return and_(
+        *(
+            or_(Run.study_id != room.study_id, run_flops() <= room.left_flops)
+            for room in room_of
+            if room.left_flops > 0
+        ),
+        Run.study_id.not_in([room.study_id for room in room_of if room.left_flops <= 0]),
+    )
+
+
+def left_flops(room_of: Sequence[Room], study_id: ColumnElement[UUID]) -> ColumnElement[float]:
+    """The FLOPs left to the study of a row; more than any run has when it is not limited."""
+    limits = {room.study_id: room.left_flops for room in room_of if room.left_flops < float("inf")}
+    unlimited = literal(1e300, Double)
+    known = [(study_id == key, literal(left, Double)) for key, left in limits.items()]
+    return case(*known, else_=unlimited) if known else unlimited
+
+
+def budget_of(session: Session, study_ids: Sequence[UUID]) -> dict[UUID, BudgetRead]:
+    """The budgets of studies, as the API shows them."""
+    return {row.id: _shown(session, row) for row in _read(session, study_ids)}
+
+
+def _read(session: Session, study_ids: Sequence[UUID]) -> Sequence[Row]:
+    reserved = (
+        select(Run.study_id, func.sum(run_flops()).label("flops"))
+        .where(Run.study_id.in_(study_ids), Run.state == RunState.LEASED)
+        .group_by(Run.study_id)
+        .subquery()
+    )
+    return session.execute(
+        select(
+            Study.id,
+            Study.budget_flops,
+            Study.budget_gpu_hours,
+            Study.spent_flops,
+            Study.spent_gpu_seconds,
+            func.coalesce(reserved.c.flops, 0.0).label("reserved_flops"),
+        )
+        .outerjoin(reserved, reserved.c.study_id == Study.id)
+        .where(Study.id.in_(study_ids))
+    ).all()
+
+
+def _rate(row: Row) -> float:
+    return row.spent_gpu_seconds / row.spent_flops if row.spent_flops > 0 else 0.0
+
+
+def _room(row: Row) -> Room:
+    rate = _rate(row)
+    hours = row.budget_gpu_hours
+    used_seconds = row.spent_gpu_seconds + row.reserved_flops * rate
+    return Room(
+        study_id=row.id,
+        flops=_left(row.budget_flops, row.spent_flops + row.reserved_flops),
+        gpu_seconds=_left(None if hours is None else hours * _SECONDS_AN_HOUR, used_seconds),
+        seconds_a_flop=rate,
+    )
+
+
+def _left(limit: float | None, used: float) -> float:
+    if limit is None:
+        return float("inf")
+    return 0.0 if used >= limit else limit * (1 + _ROUNDING) - used
+
+
+def _shown(session: Session, row: Row) -> BudgetRead:
+    left = _room(row).left_flops
+    return BudgetRead(
+        flops=row.budget_flops,
+        gpu_hours=row.budget_gpu_hours,
+        spent_flops=row.spent_flops,
+        reserved_flops=row.reserved_flops,
+        spent_gpu_hours=row.spent_gpu_seconds / _SECONDS_AN_HOUR,
+        reserved_gpu_hours=row.reserved_flops * _rate(row) / _SECONDS_AN_HOUR,
+        exhausted=left <= 0 or (left < float("inf") and _next_flops(session, row.id) > left),
+    )
+
+
+def _next_flops(session: Session, study_id: UUID) -> float:
+    """What the oldest queued run would cost; 0 when none waits."""
+    oldest = select(run_flops()).where(Run.study_id == study_id, Run.state == RunState.QUEUED)
+    return session.scalar(oldest.order_by(Run.id).limit(1)) or 0.0
