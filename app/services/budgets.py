@@ -96,65 +96,25 @@ def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
 
 
 def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
-    """What is left of each study's budget, less what is reserved for runs in work."""
-    return [_room(row) for row in _read(session, study_ids)]
+    """What is left to those of the studies that can be given only so much, less what is reserved for runs in work."""
+    found = [_room(row) for row in _read(session, study_ids)]
+    return [room for room in found if room.left_flops < float("inf")]
 
 
-def fits(room_of: Sequence[Room]) -> ColumnElement[bool]:
-    """Whether a row of runs has room in the budget of its study, alone."""
-    full = [room.study_id for room in room_of if room.left_flops <= 0]
-    bounded = [room for room in room_of if 0 < room.left_flops < float("inf")]
+def fits(bounded: Sequence[Room]) -> ColumnElement[bool]:
+    """Whether a row of runs, alone, has room in the budget of its study."""
+    full = [room.study_id for room in bounded if room.left_flops <= 0]
+    rest = [room for room in bounded if room.left_flops > 0]
     return and_(
         Run.study_id.not_in(full),
-        *(or_(Run.study_id != room.study_id, run_flops() <= room.left_flops) for room in bounded),
+        *(or_(Run.study_id != room.study_id, run_flops() <= room.left_flops) for room in rest),
     )
 
 
-def left_flops(self) -> float:
-    """The FLOPs that may still be handed out; 0 or less when nothing may."""
-    if self.gpu_seconds <= 0:
-        return 0.0
-    if self.seconds_a_flop <= 0:
-        return self.flops
-    return min(self.flops, self.gpu_seconds / self.seconds_a_flop)
-
-
-def limited_studies(session: Session) -> list[UUID]:
-    """The studies with a budget that have runs waiting."""
-    waits = select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists()
-    limited = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
-    return list(session.scalars(select(Study.id).where(limited, waits)))
-
-
-def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
-    """Lock the rows of studies, in the one order, until the transaction ends."""
-    rows = select(Study.id).where(Study.id.in_(study_ids)).order_by(Study.id)
-    session.execute(rows.with_for_update(key_share=True)).all()
-
-
-def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
-    """What is left of each study's budget, less what is reserved for runs in work."""
-    return [_room(row) for row in _read(session, study_ids)]
-
-
-def fits(room_of: Sequence[Room]) -> ColumnElement[bool]:
-    """Whether a row of runs has room in the budget of its study, alone."""
-    return and_(
-        *(
-            or_(Run.study_id != room.study_id, run_flops() <= room.left_flops)
-            for room in room_of
-            if room.left_flops > 0
-        ),
-        Run.study_id.not_in([room.study_id for room in room_of if room.left_flops <= 0]),
-    )
-
-
-def left_flops(room_of: Sequence[Room], study_id: ColumnElement[UUID]) -> ColumnElement[float]:
-    """The FLOPs left to the study of a row; more than any run has when it is not limited."""
-    limits = {room.study_id: room.left_flops for room in room_of if room.left_flops < float("inf")}
-    unlimited = literal(1e300, Double)
-    known = [(study_id == key, literal(left, Double)) for key, left in limits.items()]
-    return case(*known, else_=unlimited) if known else unlimited
+def room_left(bounded: Sequence[Room], study_id: ColumnElement[UUID]) -> ColumnElement[float]:
+    """The FLOPs left to the study of a row, of at least one bounded study; no run costs as much as the others have."""
+    known = ((study_id == room.study_id, literal(room.left_flops, Double)) for room in bounded)
+    return case(*known, else_=literal(1e300, Double))
 
 
 def budget_of(session: Session, study_ids: Sequence[UUID]) -> dict[UUID, BudgetRead]:
