@@ -27,6 +27,11 @@ _HABITS = Habits(
     "model's weights alone. Adding or moving a domain gives all that follow it another seed.",
 )
 
+_NEEDS = (
+    "The module needs a torchtitan with torchtitan.components.data, which release 0.3.0 does not have. Bound paths are "
+    "patterns of JSONL files, with one document a line."
+)
+
 _MODULE = '''from torchtitan.components.data import (
     ConcatThenSplitPackingConfig,
     DatasetMixConfig,
@@ -94,7 +99,5 @@ class TorchtitanExport(ExportFormat):
             patterns=literal({domain.name: domain.paths for domain in plan.domains}),
             stages=literal(stages),
         )
-        notes = notes_of(
-            plan, _HABITS, "Bound paths are patterns of JSONL files, with one document a line.", *above_cap(plan)
-        )
+        notes = notes_of(plan, _HABITS, _NEEDS, *above_cap(plan))
         return Export((ExportedFile("mixture.py", commented(header_lines(plan, notes)) + module),), notes)
