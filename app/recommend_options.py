@@ -125,13 +125,23 @@ class ObjectiveOptions:
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What is shown beside the weights."""
+    """What is shown and written beside the weights."""
 
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Also show mixtures along the trade-off between target families.")
     ] = False
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the recommendation, as .png, .svg or .pdf.")
+    ] = None
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT:FOLDER",
+            help="Write the mixture to act on for a trainer, such as megatron:out, with column 'path' of domains.csv.",
+        ),
+    ] = None
+    export_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the --export format; repeatable.")
     ] = None
 
 

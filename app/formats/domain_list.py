@@ -1,4 +1,5 @@
-"""``domains.csv``: ``domain``; optional ``prior``, ``available_tokens``, ``min_weight``, ``max_weight`` and ``group``.
+"""``domains.csv``: ``domain``; optional ``prior``, ``available_tokens``, ``min_weight``, ``max_weight`` and ``group``;
+for exports to trainers ``path`` (several are separated by ``|``) and ``mean_document_tokens``.
 
 The order of its rows is the order of the domain set. Without the file, or without priors and token counts, the natural
 mixture is unknown: a uniform one stands in for it, and the report says so. A domain belongs to one group or to none.
@@ -24,6 +25,7 @@ class DomainList:
 
     Args:
         min_weights, max_weights: bounds of the domains that have one. groups: the domains of each named group.
+        paths: where a trainer finds the domains that have one. mean_document_tokens: of the domains that have one.
         remarks: what was assumed.
     """
 
@@ -31,6 +33,8 @@ class DomainList:
     min_weights: dict[str, float] = field(default_factory=dict)
     max_weights: dict[str, float] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mean_document_tokens: dict[str, float] = field(default_factory=dict)
     remarks: Remarks = field(default_factory=Remarks)
 
 
@@ -52,7 +56,15 @@ def read_domains(path: Path, used: list[str]) -> DomainList:
     tokens = table.amounts("available_tokens", np.inf, "; write a token count, or nothing when it is not known")
     prior, remarks = _prior(table, tokens)
     least, most = (_bounds(table, names, column) for column in ("min_weight", "max_weight"))
-    return DomainList(Domains(tuple(names), prior, tokens), least, most, _groups(table, names), remarks)
+    return DomainList(
+        Domains(tuple(names), prior, tokens),
+        least,
+        most,
+        _groups(table, names),
+        _paths(table, names),
+        _lengths(table, names),
+        remarks,
+    )
 
 
 def _bounds(table: CsvTable, names: list[str], column: str) -> dict[str, float]:
@@ -73,6 +85,24 @@ def _groups(table: CsvTable, names: list[str]) -> dict[str, tuple[str, ...]]:
         for group in dict.fromkeys(cells)
         if group
     }
+
+
+def _paths(table: CsvTable, names: list[str]) -> dict[str, tuple[str, ...]]:
+    if "path" not in table:
+        return {}
+    found = {
+        name: tuple(path.strip() for path in cell.split("|") if path.strip())
+        for name, cell in zip(names, table.texts("path"), strict=True)
+    }
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def _lengths(table: CsvTable, names: list[str]) -> dict[str, float]:
+    hint = "; write the mean number of tokens of a document, or nothing when it is not known"
+    lengths = table.amounts("mean_document_tokens", np.nan, hint)
+    if (lengths == 0).any():
+        table.fail(f"0 is no length{hint}", int(np.argmax(lengths == 0)), "mean_document_tokens")
+    return {name: float(length) for name, length in zip(names, lengths, strict=True) if not np.isnan(length)}
 
 
 def _prior(table: CsvTable, tokens: Float[np.ndarray, " k"]) -> tuple[Float[np.ndarray, " k"], Remarks]:

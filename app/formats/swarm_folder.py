@@ -31,6 +31,7 @@ class Swarm:
     Args:
         target_columns: the column of each target in ``runs.csv``, along the t-axis.
         min_weights, max_weights, groups: what ``domains.csv`` demands of the weights.
+        paths, mean_document_tokens: what it says of the domains for exports to trainers.
         remarks: what was assumed or repaired while reading.
     """
 
@@ -40,6 +41,8 @@ class Swarm:
     min_weights: dict[str, float] = field(default_factory=dict)
     max_weights: dict[str, float] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mean_document_tokens: dict[str, float] = field(default_factory=dict)
     remarks: Remarks = field(default_factory=Remarks)
 
 
@@ -72,7 +75,17 @@ def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swa
         unmeasured = int((~measured).sum())
         remarks += note(f"{table.path.name}: {unmeasured} of {len(table)} rows measure no target and were left out")
         runs = runs.rows(np.flatnonzero(measured))
-    return Swarm(folder, runs, columns, listed.min_weights, listed.max_weights, listed.groups, remarks)
+    return Swarm(
+        folder,
+        runs,
+        columns,
+        listed.min_weights,
+        listed.max_weights,
+        listed.groups,
+        listed.paths,
+        listed.mean_document_tokens,
+        remarks,
+    )
 
 
 def read_scales(table: CsvTable) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
