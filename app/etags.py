@@ -18,13 +18,19 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def etag_of(body: BaseModel) -> str:
-    """The tag of an answer. A body names its fields that move by themselves in ``VOLATILE``."""
+    """The tag of an answer. Its ``VOLATILE`` names what moves by itself: a ``field``, or ``field.part`` of one."""
     volatile: frozenset[str] = getattr(body, "VOLATILE", frozenset())
-    return f'"{_hash(body, set(volatile))}.{_hash(body, set())}"'
+    return f'"{_hash(body, volatile)}.{_hash(body, frozenset())}"'
 
 
-def _hash(body: BaseModel, without: set[str]) -> str:
-    return hashlib.sha256(body.model_dump_json(exclude=without).encode()).hexdigest()[:16]
+def _hash(body: BaseModel, without: frozenset[str]) -> str:
+    fields = {name for name in without if "." not in name}
+    parts: dict[str, set[str]] = {}
+    for name in without - fields:
+        field, _, part = name.partition(".")
+        parts.setdefault(field, set()).add(part)
+    exclude = dict.fromkeys(fields, True) | parts
+    return hashlib.sha256(body.model_dump_json(exclude=exclude).encode()).hexdigest()[:16]
 
 
 class NotModified(Exception):
@@ -61,6 +67,15 @@ class Precondition:
                 f"it has changed since it was read: its ETag is {etag_of(current)}; read it again and repeat the change"
             )
         return current
+
+    def require_nothing(self) -> None:
+        """For a call that makes what it names.
+
+        Raises:
+            PreconditionFailed: the caller names a version of it.
+        """
+        if self._given:
+            raise PreconditionFailed("there is no such thing yet, so no version of it: leave If-Match out")
 
 
 def _stable(tag: str) -> str:

@@ -14,7 +14,20 @@ from app.db import Database
 from app.idempotency import Idempotency
 from app.problems import install_problem_handlers
 from app.request_log import RequestLog
-from app.routes import agents, charts, exports, fits, health, recommendations, runs, studies
+from app.routes import (
+    agents,
+    bindings,
+    charts,
+    domain_sets,
+    exports,
+    fits,
+    health,
+    recommendations,
+    runs,
+    studies,
+    targets,
+    weights,
+)
 from app.security import API_PREFIX, Gate, SecurityHeaders, check_exposure
 from app.settings import Settings
 
@@ -45,7 +58,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
     # /runs/claim must be known before /runs/{run_id}.
-    for routes in (agents, studies, runs, fits, recommendations, exports, charts):
+    resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
+    for routes in resources:
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)

@@ -29,6 +29,10 @@ class Fit(Base):
     folds: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger)
     runs_used: Mapped[int]
+    # Measured runs of domain sets with other names, which could not enter.
+    runs_left_out: Mapped[int] = mapped_column(default=0)
+    # The first targets of the study, by position; those added later are unknown to this fit.
+    targets_used: Mapped[int] = mapped_column(default=0)
     runs_hash: Mapped[str] = mapped_column(String(64))
     # The largest scale among the runs; predictions are made there when none is asked for.
     model_params: Mapped[float | None]

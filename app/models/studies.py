@@ -29,6 +29,7 @@ class Study(Base):
     spent_gpu_seconds: Mapped[float] = mapped_column(default=0.0)
     # The recommendation whose weights training pipelines read. No foreign key: the tables would name each other.
     adopted_recommendation_id: Mapped[UUID | None]
+    adopted_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     domain_sets: Mapped[list[DomainSet]] = relationship(order_by="DomainSet.version", back_populates="study")
@@ -51,6 +52,8 @@ class DomainSet(Base):
     version: Mapped[int]
     content_hash: Mapped[str] = mapped_column(String(64))
     domains: Mapped[list[Any]]
+    # {name in the version before: name here}, of the domains whose name alone has changed.
+    renames: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime]
 
     study: Mapped[Study] = relationship(back_populates="domain_sets")

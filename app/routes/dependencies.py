@@ -95,6 +95,10 @@ Tagged = Annotated[Tag, Depends(Tag)]
 IfMatch = Annotated[Precondition, Depends(_precondition)]
 
 
+# What a route whose answer is tagged documents beside its refusals.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller has this version already"}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals that a route documents; every one carries a problem body."""
     content = {PROBLEM_JSON: {"schema": Problem.model_json_schema()}}

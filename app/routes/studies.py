@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Response
 
-from app.routes.dependencies import READ, WRITE, Cursor, InDatabase, Limit, Now, problems
+from app.etags import etag_of
+from app.routes.dependencies import (
+    NOT_MODIFIED,
+    READ,
+    WRITE,
+    Cursor,
+    IfMatch,
+    InDatabase,
+    Limit,
+    Now,
+    Tagged,
+    problems,
+)
 from app.schemas.common import Page
 from app.schemas.runs import SuggestionCreate, SuggestionsRead
-from app.schemas.studies import StudyCreate, StudyRead
+from app.schemas.studies import StudyCreate, StudyPatch, StudyRead
 from app.services import studies, suggestions
 
 router = APIRouter(tags=["studies"])
@@ -23,17 +36,33 @@ def create_study(body: StudyCreate, database: InDatabase, now: Now) -> StudyRead
 
 
 @router.get("/studies", dependencies=READ, responses=problems())
-def list_studies(database: InDatabase, limit: Limit = 100, cursor: Cursor = None) -> Page[StudyRead]:
+def list_studies(
+    database: InDatabase,
+    name: Annotated[str | None, Query(max_length=200, description="a part of the name, in any case")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[StudyRead]:
     """List studies, newest first."""
     with database.read() as session:
-        return studies.list_studies(session, limit, cursor)
+        return studies.list_studies(session, limit, cursor, name)
 
 
-@router.get("/studies/{study_id}", dependencies=READ, responses=problems(404))
-def get_study(study_id: UUID, database: InDatabase) -> StudyRead:
-    """Read a study and the numbers of its runs by state."""
+@router.get("/studies/{study_id}", dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+def get_study(study_id: UUID, database: InDatabase, tag: Tagged) -> StudyRead:
+    """Read a study, the numbers of its runs by state and what they have cost."""
     with database.read() as session:
-        return studies.get_study(session, study_id)
+        return tag(studies.get_study(session, study_id))
+
+
+@router.patch("/studies/{study_id}", dependencies=WRITE, responses=problems(404, 412, 428))
+def change_study(
+    study_id: UUID, body: StudyPatch, database: InDatabase, if_match: IfMatch, now: Now, response: Response
+) -> StudyRead:
+    """Change the name, description, objective, constraints or budget of a study."""
+    with database.write() as session:
+        changed = studies.change_study(session, study_id, body, if_match, now)
+    response.headers["ETag"] = etag_of(changed)
+    return changed
 
 
 @router.post("/studies/{study_id}/suggestions", dependencies=READ, responses=problems(404))

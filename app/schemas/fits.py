@@ -78,6 +78,7 @@ class FitRead(Answer):
     folds: int
     seed: int
     runs_used: int
+    runs_left_out: int = Field(description="measured runs of domain sets with other domains, which cannot enter")
     runs_hash: str
     chosen_law: str | None
     reason: str | None

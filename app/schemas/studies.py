@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
+from app.schemas.budgets import BudgetRead
 from app.schemas.common import Answer, Body, Name, NonNegative
 
 
@@ -15,6 +16,10 @@ class DomainIn(Body):
     name: Name
     available_tokens: int | None = Field(default=None, ge=1, le=10**18)
     prior: NonNegative | None = Field(default=None, description="natural share; from available_tokens when left out")
+    group: str = Field(default="", max_length=200, description="domains of equal group can be bounded together")
+    mean_document_tokens: Annotated[FiniteFloat, Field(gt=0, le=1e18)] | None = Field(
+        default=None, description="for trainers that sample documents, not tokens"
+    )
     source: str = Field(default="", max_length=2000, description="where the documents come from")
     licence: str = Field(default="", max_length=500)
 
@@ -25,6 +30,10 @@ class TargetIn(Body):
     direction: Literal["minimize", "maximize"] = "minimize"
     weight: NonNegative = 1.0
     family: str = Field(default="", max_length=200)
+    definition: str = Field(default="", max_length=10_000, description="how the metric is computed")
+    definition_version: str = Field(
+        default="", max_length=50, description="values of two definitions are never compared"
+    )
 
 
 class Constraints(Body):
@@ -48,6 +57,13 @@ class Objective(Body):
     kl_to_prior: float = Field(default=0.05, ge=0, le=1000)
 
 
+class Budget(Body):
+    """What the proxy runs of a study may cost in all; null is no limit."""
+
+    flops: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    gpu_hours: Annotated[FiniteFloat, Field(ge=0)] | None = None
+
+
 class StudyCreate(Body):
     name: Name
     description: str = Field(default="", max_length=10_000)
@@ -55,17 +71,65 @@ class StudyCreate(Body):
     targets: list[TargetIn] = Field(min_length=1, max_length=2000)
     objective: Objective = Objective()
     constraints: Constraints = Constraints()
+    budget: Budget = Budget()
+
+
+class StudyPatch(Body):
+    """What is left out or null stays as it is; what is given replaces the whole field."""
+
+    name: Name | None = None
+    description: str | None = Field(default=None, max_length=10_000)
+    objective: Objective | None = None
+    constraints: Constraints | None = None
+    budget: Budget | None = None
+
+
+class DomainSetCreate(Body):
+    """A new version of the domain set. ``constraints`` replaces the study's, where those name domains that are gone."""
+
+    domains: list[DomainIn] = Field(min_length=1, max_length=1000)
+    renames: dict[Name, Name] = Field(
+        default={},
+        max_length=1000,
+        description="{present name: new name} of domains whose name alone changes; their runs stay valid",
+    )
+    constraints: Constraints | None = None
 
 
 class DomainSetRead(Answer):
     id: UUID
+    study_id: UUID
     version: int
     content_hash: str
     domains: list[DomainIn]
+    renames: dict[str, str] = Field(description="{name in the version before: name here}")
     created_at: datetime
 
 
+class DomainSetUse(DomainSetRead):
+    """A version, and what its runs are still good for."""
+
+    VOLATILE: ClassVar[frozenset[str]] = frozenset({"measured_runs", "enters_fits"})
+
+    measured_runs: int = Field(description="runs on this version that a fit could use")
+    enters_fits: bool = Field(description="whether the newest version has the same domains, so that they still count")
+
+
 class StudyRead(Answer):
+    """``stranded_runs`` counts measured runs of versions with other domains than the newest: no fit can use them."""
+
+    VOLATILE: ClassVar[frozenset[str]] = frozenset(
+        {
+            "run_counts",
+            "stranded_runs",
+            "budget.spent_flops",
+            "budget.reserved_flops",
+            "budget.spent_gpu_hours",
+            "budget.reserved_gpu_hours",
+            "budget.exhausted",
+        }
+    )
+
     id: UUID
     name: str
     description: str
@@ -73,5 +137,8 @@ class StudyRead(Answer):
     targets: list[TargetIn]
     objective: Objective
     constraints: Constraints
+    budget: BudgetRead
+    adopted_recommendation_id: UUID | None
     run_counts: dict[str, int]
+    stranded_runs: int
     created_at: datetime

@@ -13,14 +13,14 @@ from sqlalchemy.orm import Session, undefer
 
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
-from app.models import DomainSet, Fit, LawResult
+from app.models import Fit, LawResult
 from app.schemas.common import Page
 from app.schemas.fits import FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead
 from app.schemas.jobs import JobState
 from app.services.access import check_study
 from app.services.events import record
 from app.services.jobs import new_job
-from app.services.observations import content_hash, measured_runs, runs_of_fit, shown
+from app.services.observations import content_hash, count_stranded, measured_runs, runs_of_fit, shown
 from app.services.pages import page
 from app.services.studies import find_study
 from mixers.agreement import objective_values
@@ -54,6 +54,8 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         folds=body.folds,
         seed=body.seed,
         runs_used=len(runs),
+        runs_left_out=count_stranded(session, [study]).get(study.id, 0),
+        targets_used=len(study.targets),
         runs_hash=content_hash(runs),
         model_params=_known(float(scale.model_params)),
         train_tokens=_known(float(scale.train_tokens)),
@@ -118,6 +120,7 @@ def read_fit(fit: Fit) -> FitRead:
         folds=fit.folds,
         seed=fit.seed,
         runs_used=fit.runs_used,
+        runs_left_out=fit.runs_left_out,
         runs_hash=fit.runs_hash,
         chosen_law=fit.chosen_law,
         reason=fit.reason,
@@ -158,7 +161,7 @@ def law_of(fit: Fit, asked: str | None) -> str:
 def fitted_runs(session: Session, fit: Fit) -> Observations:
     """The runs that the fit was made from."""
     study = find_study(session, fit.study_id)
-    return runs_of_fit(session, study, session.get_one(DomainSet, fit.domain_set_id), fit.run_ids)
+    return runs_of_fit(session, study, fit)
 
 
 def get_out_of_fold(session: Session, fit_id: UUID, law: str | None, target: str | None) -> OutOfFoldRead:

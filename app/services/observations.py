@@ -4,53 +4,79 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.orm import Session
 
-from app.models import DomainSet, Run, Study
+from app.models import DomainSet, Fit, Run, Study
 from app.schemas.runs import RunSource, RunState
+from app.services.domain_versions import carried_names, stranded_versions
 from app.services.mixtures import domains_of, targets_of, vector
 from mixers.types import Domains, Observations, Targets
 
 # SQLite takes a limited number of values in one statement.
 _IDS_AT_ONCE = 10_000
+CarriedNames = Mapping[UUID, Mapping[str, str]]
+
+
+# It succeeded, holds a loss, was not excluded and trained on fixed weights.
+_MAY_ENTER_A_FIT = (
+    Run.state == RunState.SUCCEEDED,
+    Run.exclude_from_fit.is_(False),
+    Run.source != RunSource.ADAPTIVE,
+    Run.losses.is_not(None),
+)
 
 
 def measured_runs(session: Session, study: Study) -> Observations:
-    """Every run that may enter a fit: it succeeded, holds a loss, was not excluded and trained on fixed weights."""
-    rows = session.execute(
-        _columns(study.domain_set)
-        .where(
-            Run.state == RunState.SUCCEEDED,
-            Run.exclude_from_fit.is_(False),
-            Run.source != RunSource.ADAPTIVE,
-            Run.losses.is_not(None),
-        )
-        .order_by(Run.id)
-    )
-    return _observations(study, study.domain_set, rows.all())
+    """Every run that may enter a fit, of all versions of the domain set that have the domains of the newest."""
+    carried = carried_names(study, study.domain_set)
+    rows = session.execute(_columns(study.id).where(*_MAY_ENTER_A_FIT, _of(carried)).order_by(Run.id))
+    return _observations(study.domain_set, targets_of(study.targets), rows.all(), carried)
 
 
-def runs_of_fit(session: Session, study: Study, domain_set: DomainSet, run_ids: Sequence[str]) -> Observations:
+def count_measured(session: Session, studies: Sequence[UUID]) -> dict[UUID, int]:
+    """How many runs of each version of the domain sets of these studies a fit could use."""
+    counted = select(Run.domain_set_id, func.count()).where(Run.study_id.in_(studies), *_MAY_ENTER_A_FIT)
+    return {row[0]: row[1] for row in session.execute(counted.group_by(Run.domain_set_id))}
+
+
+def count_stranded(session: Session, studies: Sequence[Study]) -> dict[UUID, int]:
+    """How many measured runs of each study no fit can use, because the newest version has other domains."""
+    stranded = {study.id: found for study in studies if (found := stranded_versions(study))}
+    if not stranded:
+        return {}
+    counts = count_measured(session, list(stranded))
+    return {study_id: sum(counts.get(each, 0) for each in versions) for study_id, versions in stranded.items()}
+
+
+def runs_of_fit(session: Session, study: Study, fit: Fit) -> Observations:
     """The runs that a fit names, in its order. Losses of a finished run never change, so these are the same data."""
     found: dict[UUID, Row[Any]] = {}
-    wanted = [UUID(run_id) for run_id in run_ids]
+    wanted = [UUID(run_id) for run_id in fit.run_ids]
     for start in range(0, len(wanted), _IDS_AT_ONCE):
-        part = _columns(domain_set).where(Run.id.in_(wanted[start : start + _IDS_AT_ONCE]))
+        part = _columns(study.id).where(Run.id.in_(wanted[start : start + _IDS_AT_ONCE]))
         found |= {row.id: row for row in session.execute(part)}
-    return _observations(study, domain_set, [found[run_id] for run_id in wanted])
+    domain_set = session.get_one(DomainSet, fit.domain_set_id)
+    rows = [found[run_id] for run_id in wanted]
+    return _observations(domain_set, targets_of_fit(study, fit), rows, carried_names(study, domain_set))
+
+
+def targets_of_fit(study: Study, fit: Fit) -> Targets:
+    """The targets that the study had when the fit was made, with their present weights."""
+    return targets_of(study.targets[: fit.targets_used])
 
 
 def known_mixtures(session: Session, study: Study) -> Observations | None:
     """What was measured or waits to be, for a design that must not repeat it; unmeasured losses are NaN."""
     alive = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED)
-    rows = session.execute(_columns(study.domain_set).where(Run.state.in_(alive)).order_by(Run.id)).all()
-    return _observations(study, study.domain_set, rows) if rows else None
+    carried = carried_names(study, study.domain_set)
+    rows = session.execute(_columns(study.id).where(Run.state.in_(alive), _of(carried)).order_by(Run.id)).all()
+    return _observations(study.domain_set, targets_of(study.targets), rows, carried) if rows else None
 
 
 def content_hash(runs: Observations) -> str:
@@ -62,17 +88,23 @@ def content_hash(runs: Observations) -> str:
     return digest.hexdigest()
 
 
-def _columns(domain_set: DomainSet) -> Select[*tuple[Any, ...]]:
-    columns = select(Run.id, Run.weights, Run.losses, Run.model_params, Run.train_tokens)
-    return columns.where(Run.study_id == domain_set.study_id, Run.domain_set_id == domain_set.id)
+def _columns(study_id: UUID) -> Select[*tuple[Any, ...]]:
+    columns = select(Run.id, Run.domain_set_id, Run.weights, Run.losses, Run.model_params, Run.train_tokens)
+    return columns.where(Run.study_id == study_id)
 
 
-def _observations(study: Study, domain_set: DomainSet, rows: Sequence[Row[Any]]) -> Observations:
-    domains, targets = domains_of(domain_set), targets_of(study.targets)
+def _of(carried: CarriedNames) -> ColumnElement[bool]:
+    return Run.domain_set_id.in_(list(carried))
+
+
+def _observations(
+    domain_set: DomainSet, targets: Targets, rows: Sequence[Row[Any]], carried: CarriedNames
+) -> Observations:
+    domains = domains_of(domain_set)
     return Observations(
         domains,
         targets,
-        _weights(domains, (row.weights for row in rows)),
+        _weights(domains, rows, carried),
         loss_matrix(targets, [row.losses or {} for row in rows]),
         np.array([np.nan if row.model_params is None else row.model_params for row in rows], dtype=float),
         np.array([np.nan if row.train_tokens is None else row.train_tokens for row in rows], dtype=float),
@@ -80,8 +112,14 @@ def _observations(study: Study, domain_set: DomainSet, rows: Sequence[Row[Any]])
     )
 
 
-def _weights(domains: Domains, stored: Iterable[dict[str, float]]) -> np.ndarray:
-    return np.array([vector(weights, domains.names) for weights in stored]).reshape(-1, len(domains))
+def _weights(domains: Domains, rows: Sequence[Row[Any]], carried: CarriedNames) -> np.ndarray:
+    """Shape (n, k): each run's weights under the names of its own version, put in the order of ``domains``."""
+    own_names: dict[UUID, list[str]] = {}
+    for version, names in carried.items():
+        before = {new: old for old, new in names.items()}
+        own_names[version] = [before[name] for name in domains.names]
+    weights = [vector(row.weights, own_names[row.domain_set_id]) for row in rows]
+    return np.array(weights).reshape(-1, len(domains))
 
 
 def loss_matrix(targets: Targets, stored: Sequence[dict[str, Any]]) -> np.ndarray:

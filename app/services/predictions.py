@@ -11,7 +11,8 @@ from app.models import DomainSet, Fit, LawResult
 from app.schemas.fits import Interval, MixturePrediction, PredictionCreate, PredictionsRead
 from app.schemas.studies import Constraints, Objective
 from app.services.fits import find_fit, law_of
-from app.services.mixtures import domains_of, feasible_set, named, parse_weights, targets_of, vector
+from app.services.mixtures import domains_of, feasible_set, named, parse_weights, vector
+from app.services.observations import targets_of_fit
 from app.services.studies import find_study
 from mixers.laws import fitted_from_dict
 from mixers.laws.base import FittedLaw
@@ -54,7 +55,7 @@ def problem_of(session: Session, fit: Fit, objective: Objective, constraints: Co
     domains = domains_of(session.get_one(DomainSet, fit.domain_set_id))
     return Problem(
         domains=domains,
-        targets=targets_of(find_study(session, fit.study_id).targets),
+        targets=targets_of_fit(find_study(session, fit.study_id), fit),
         feasible=feasible_set(domains, constraints),
         kl_to_prior=objective.kl_to_prior,
         scale=scale,

@@ -1,27 +1,42 @@
-"""Create and read studies."""
+"""Create, read and change studies."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from app.errors import InvalidRequest, NotFound
+from app.etags import Precondition
 from app.ids import new_id, new_ids
-from app.models import DomainSet, Run, Study, Target
+from app.models import Run, Study, Target
+from app.schemas.budgets import BudgetRead
 from app.schemas.common import Page
 from app.schemas.runs import RunState
-from app.schemas.studies import DomainIn, DomainSetRead, StudyCreate, StudyRead, TargetIn
+from app.schemas.studies import (
+    Constraints,
+    DomainSetRead,
+    Objective,
+    StudyCreate,
+    StudyPatch,
+    StudyRead,
+    TargetIn,
+)
 from app.services.access import check_study, check_unbound, visible
+from app.services.budgets import budget_of
+from app.services.domain_versions import check_unique, new_version, with_priors
 from app.services.events import record
-from app.services.mixtures import domains_from, feasible_set
+from app.services.mixtures import domains_from, domains_of, feasible_set
+from app.services.observations import count_stranded
 from app.services.pages import page
+
+# A row that is locked so may still be named by new rows of others.
+LOCK: dict[str, bool] = {"key_share": True}
 
 
 def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRead:
@@ -32,10 +47,9 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
         Infeasible: no mixture satisfies the constraints.
     """
     check_unbound(session, "create a study")
-    _check_unique("domains", [domain.name for domain in body.domains])
-    _check_unique("targets", [target.name for target in body.targets])
-    _check_target_weights(body.targets)
-    domains = _with_priors(body.domains)
+    check_unique("targets", [target.name for target in body.targets])
+    check_target_weights(target.weight for target in body.targets)
+    domains = with_priors(body.domains)
     feasible_set(domains_from(domains), body.constraints)
     study = Study(
         id=new_id(now),
@@ -43,26 +57,32 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
         description=body.description,
         objective=body.objective.model_dump(mode="json"),
         constraints=body.constraints.model_dump(mode="json"),
+        budget_flops=body.budget.flops,
+        budget_gpu_hours=body.budget.gpu_hours,
+        spent_flops=0.0,
+        spent_gpu_seconds=0.0,
         created_at=now,
     )
-    study.domain_sets = [_domain_set(domains, 1, now)]
+    study.domain_sets = [new_version(domains, 1, {}, now)]
+    keys = new_ids(len(body.targets), now)
     study.targets = [
         Target(id=key, position=j, **target.model_dump())
-        for j, (key, target) in enumerate(zip(new_ids(len(body.targets), now), body.targets, strict=True))
+        for j, (key, target) in enumerate(zip(keys, body.targets, strict=True))
     ]
     session.add(study)
     record(session, "study.created", now, study_id=study.id, subject_id=study.id, data={"name": study.name})
     session.commit()
-    return _read([study], {})[0]
+    return read_studies(session, [study])[0]
 
 
-def find_study(session: Session, study_id: UUID) -> Study:
-    """The study with its domain sets and targets.
+def find_study(session: Session, study_id: UUID, for_update: bool = False) -> Study:
+    """The study with its domain sets and targets; locked until the transaction ends when ``for_update``.
 
     Raises:
         NotFound: no study has this identifier.
     """
-    study = session.get(Study, study_id, options=[selectinload(Study.domain_sets), selectinload(Study.targets)])
+    options = [selectinload(Study.domain_sets), selectinload(Study.targets)]
+    study = session.get(Study, study_id, options=options, with_for_update=LOCK if for_update else None)
     if study is None:
         raise NotFound(f"there is no study {study_id}")
     check_study(session, study.id)
@@ -71,20 +91,67 @@ def find_study(session: Session, study_id: UUID) -> Study:
 
 def get_study(session: Session, study_id: UUID) -> StudyRead:
     """One study with the numbers of its runs."""
-    study = find_study(session, study_id)
-    return _read([study], _run_counts(session, [study.id]))[0]
+    return read_studies(session, [find_study(session, study_id)])[0]
 
 
-def list_studies(session: Session, limit: int, cursor: str | None) -> Page[StudyRead]:
-    """Studies, newest first."""
+def list_studies(session: Session, limit: int, cursor: str | None, name: str | None = None) -> Page[StudyRead]:
+    """Studies, newest first; those whose name holds the text ``name`` in any case, when it is given."""
     rows = visible(session, select(Study), Study.id).options(
         selectinload(Study.domain_sets), selectinload(Study.targets)
     )
+    if name:
+        rows = rows.where(Study.name.icontains(name, autoescape=True))
+    return page(
+        session, rows, Study.id, limit, cursor, lambda studies: read_studies(session, studies), newest_first=True
+    )
 
-    def read(studies: Sequence[Study]) -> list[StudyRead]:
-        return _read(studies, _run_counts(session, [study.id for study in studies]))
 
-    return page(session, rows, Study.id, limit, cursor, read, newest_first=True)
+def change_study(
+    session: Session, study_id: UUID, body: StudyPatch, precondition: Precondition, now: datetime
+) -> StudyRead:
+    """Change what is given, when the caller has read the present version.
+
+    Raises:
+        PreconditionRequired, PreconditionFailed: the caller has not.
+        InvalidRequest: constraints on domains that the study does not have.
+        Infeasible: no mixture satisfies the constraints.
+    """
+    study = find_study(session, study_id, for_update=True)
+    precondition.require(read_studies(session, [study])[0])
+    changed = [name for name, value in _changes(study, body).items() if _set(study, name, value)]
+    if changed:
+        record(session, "study.changed", now, study_id=study.id, subject_id=study.id, data={"changed": changed})
+    session.commit()
+    return read_studies(session, [study])[0]
+
+
+def _changes(study: Study, body: StudyPatch) -> dict[str, Any]:
+    """The columns that the body gives."""
+    changes: dict[str, Any] = {"name": body.name, "description": body.description}
+    if body.objective is not None:
+        changes["objective"] = body.objective.model_dump(mode="json")
+    if body.constraints is not None:
+        feasible_set(domains_of(study.domain_set), body.constraints)
+        changes["constraints"] = body.constraints.model_dump(mode="json")
+    given = {name: value for name, value in changes.items() if value is not None}
+    if body.budget is not None:
+        given |= {"budget_flops": body.budget.flops, "budget_gpu_hours": body.budget.gpu_hours}
+    return given
+
+
+def _set(study: Study, name: str, value: object) -> bool:
+    if getattr(study, name) == value:
+        return False
+    setattr(study, name, value)
+    return True
+
+
+def read_studies(session: Session, studies: Sequence[Study]) -> list[StudyRead]:
+    """Rows as the API shows them, with the numbers of their runs."""
+    keys = [study.id for study in studies]
+    counts, budgets = _run_counts(session, keys), budget_of(session, keys)
+    stranded = count_stranded(session, studies)
+    return [_read(study, counts.get(study.id, {}), stranded.get(study.id, 0), budgets[study.id]) for study in studies]
 
 
 def _run_counts(session: Session, studies: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
@@ -97,67 +164,29 @@ def _run_counts(session: Session, studies: Sequence[UUID]) -> dict[UUID, dict[st
     return counts
 
 
-def _read(studies: Sequence[Study], counts: dict[UUID, dict[str, int]]) -> list[StudyRead]:
-    none = {state.value: 0 for state in RunState}
-    return [
-        StudyRead(
-            id=study.id,
-            name=study.name,
-            description=study.description,
-            domain_set=DomainSetRead.model_validate(study.domain_set),
-            targets=[TargetIn.model_validate(target, from_attributes=True) for target in study.targets],
-            objective=study.objective,  # type: ignore[arg-type]  # pydantic reads the dict
-            constraints=study.constraints,  # type: ignore[arg-type]
-            run_counts=none | counts.get(study.id, {}),
-            created_at=study.created_at,
-        )
-        for study in studies
-    ]
-
-
-def _domain_set(domains: Sequence[DomainIn], version: int, now: datetime) -> DomainSet:
-    # What decides whether mixtures of two sets can be compared: names, their order, sizes and priors.
-    content = [[domain.name, domain.available_tokens, domain.prior] for domain in domains]
-    return DomainSet(
-        id=new_id(now),
-        version=version,
-        content_hash=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
-        domains=[domain.model_dump(mode="json") for domain in domains],
-        created_at=now,
+def _read(study: Study, counts: Mapping[str, int], stranded: int, budget: BudgetRead) -> StudyRead:
+    return StudyRead(
+        id=study.id,
+        name=study.name,
+        description=study.description,
+        domain_set=DomainSetRead.model_validate(study.domain_set),
+        targets=[TargetIn.model_validate(target, from_attributes=True) for target in study.targets],
+        objective=Objective.model_validate(study.objective),
+        constraints=Constraints.model_validate(study.constraints),
+        budget=budget,
+        adopted_recommendation_id=study.adopted_recommendation_id,
+        run_counts={state.value: counts.get(state.value, 0) for state in RunState},
+        stranded_runs=stranded,
+        created_at=study.created_at,
     )
 
 
-def _with_priors(domains: Sequence[DomainIn]) -> list[DomainIn]:
-    """Domains with normalised priors: as given, else from the available tokens, else uniform."""
-    if any(domain.prior is not None for domain in domains):
-        shares, what = [domain.prior for domain in domains], "prior"
-    elif any(domain.available_tokens is not None for domain in domains):
-        shares, what = [domain.available_tokens for domain in domains], "available_tokens"
-    else:
-        shares, what = [1.0] * len(domains), "prior"
-    for i, share in enumerate(shares):
-        if share is None:
-            raise InvalidRequest.of(
-                f"domains.{i}.{what}",
-                "is missing while another domain has one",
-                f"a {what} for every domain, or a prior for every domain",
-            )
-    known = [float(share) for share in shares if share is not None]
-    total = sum(known)
-    if not (total > 0 and math.isfinite(total)):
-        raise InvalidRequest.of("domains", f"the priors sum to {total:g}", "a positive, finite sum")
-    return [d.model_copy(update={"prior": share / total}) for d, share in zip(domains, known, strict=True)]
+def check_target_weights(weights: Iterable[float]) -> None:
+    """Refuse targets of which none counts.
 
-
-def _check_unique(field: str, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for i, name in enumerate(names):
-        if name in seen:
-            raise InvalidRequest.of(f"{field}.{i}.name", f"{name!r} is named twice", "a different name for each")
-        seen.add(name)
-
-
-def _check_target_weights(targets: Sequence[TargetIn]) -> None:
-    total = sum(target.weight for target in targets)
+    Raises:
+        InvalidRequest: their weights sum to 0, or to more than a number can hold.
+    """
+    total = sum(weights)
     if not (total > 0 and math.isfinite(total)):
         raise InvalidRequest.of("targets", f"their weights sum to {total:g}", "a positive, finite sum")

@@ -15,16 +15,17 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, InvalidRequest
 from app.ids import new_ids
-from app.models import Recommendation, Run, Study
+from app.models import DomainSet, Fit, Recommendation, Run
 from app.schemas.fits import Interval
 from app.schemas.recommendations import ArmRead, ContrastRead, VerificationCreate, VerificationRead
 from app.schemas.runs import RunCreate, RunsCreated, RunState
-from app.services.mixtures import targets_of
-from app.services.observations import loss_matrix
+from app.services.domain_versions import names_of
+from app.services.observations import loss_matrix, targets_of_fit
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
 from app.services.studies import find_study
 from mixers.agreement import objective_values
+from mixers.types import Targets
 from mixers.verification import contrast, mean_and_stderr
 
 RECOMMENDED = "recommended"
@@ -45,6 +46,9 @@ def create_verification(
     recommendation = find_recommendation(session, recommendation_id)
     require_recommended(recommendation)
     study = find_study(session, recommendation.study_id)
+    fit = session.get_one(Fit, recommendation.fit_id)
+    if set(names_of(session.get_one(DomainSet, fit.domain_set_id))) != set(names_of(study.domain_set)):
+        raise Conflict("the domains of the study have changed since this fit; fit and recommend again, then verify")
     arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)])
     alive = [run for run in _runs(session, recommendation.id) if run.state not in _GONE]
     _check_comparable(alive, body)
@@ -87,12 +91,13 @@ def _check_comparable(alive: Sequence[Run], body: VerificationCreate) -> None:
 def get_verification(session: Session, recommendation_id: UUID) -> VerificationRead:
     """Mean and standard error of the objective of each arm, and each baseline's contrast to the recommendation."""
     recommendation = find_recommendation(session, recommendation_id)
-    study = find_study(session, recommendation.study_id)
+    fit = session.get_one(Fit, recommendation.fit_id)
+    targets = targets_of_fit(find_study(session, recommendation.study_id), fit)
     runs = _runs(session, recommendation.id)
     by_arm: dict[str, list[Run]] = {}
     for run in runs:
         by_arm.setdefault(run.arm or "", []).append(run)
-    measured = {arm: _objective_by_seed(arm_runs, study) for arm, arm_runs in by_arm.items()}
+    measured = {arm: _objective_by_seed(arm_runs, targets) for arm, arm_runs in by_arm.items()}
     recommended = measured.get(RECOMMENDED, {})
     return VerificationRead(
         recommendation_id=recommendation.id,
@@ -106,10 +111,9 @@ def _runs(session: Session, recommendation_id: UUID) -> Sequence[Run]:
     return session.scalars(select(Run).where(Run.recommendation_id == recommendation_id).order_by(Run.id)).all()
 
 
-def _objective_by_seed(runs: Sequence[Run], study: Study) -> dict[int, float]:
+def _objective_by_seed(runs: Sequence[Run], targets: Targets) -> dict[int, float]:
     """The measured objective of each seed that has it."""
     done = [run for run in runs if run.state is RunState.SUCCEEDED]
-    targets = targets_of(study.targets)
     values = objective_values(loss_matrix(targets, [run.losses or {} for run in done]), targets.weights)
     return {run.seed: value for run, value in zip(done, values.tolist(), strict=True) if math.isfinite(value)}
 

@@ -183,6 +183,16 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("spent_flops", sa.Double(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("spent_gpu_seconds", sa.Double(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("adopted_recommendation_id", sa.Uuid(), nullable=True))
+        batch_op.add_column(sa.Column("adopted_at", sa.DateTime(timezone=True), nullable=True))
+
+    with op.batch_alter_table("domain_sets") as batch_op:
+        batch_op.add_column(sa.Column("renames", sa.JSON(none_as_null=True), nullable=False, server_default="{}"))
+
+    with op.batch_alter_table("fits") as batch_op:
+        batch_op.add_column(sa.Column("runs_left_out", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("targets_used", sa.Integer(), nullable=False, server_default="0"))
+    # Until now no study could get another target.
+    op.execute("UPDATE fits SET targets_used = (SELECT count(*) FROM targets WHERE targets.study_id = fits.study_id)")
 
     with op.batch_alter_table("targets") as batch_op:
         batch_op.add_column(sa.Column("definition", sa.Text(), nullable=False, server_default=""))
@@ -194,7 +204,15 @@ def downgrade() -> None:
         batch_op.drop_column("definition_version")
         batch_op.drop_column("definition")
 
+    with op.batch_alter_table("fits") as batch_op:
+        batch_op.drop_column("targets_used")
+        batch_op.drop_column("runs_left_out")
+
+    with op.batch_alter_table("domain_sets") as batch_op:
+        batch_op.drop_column("renames")
+
     with op.batch_alter_table("studies") as batch_op:
+        batch_op.drop_column("adopted_at")
         batch_op.drop_column("adopted_recommendation_id")
         batch_op.drop_column("spent_gpu_seconds")
         batch_op.drop_column("spent_flops")

@@ -186,7 +186,7 @@ def test_runs_are_listed_in_the_order_of_the_batch_and_filtered(api: TestClient)
     assert listed(purpose="swarm", state="queued") == [first[i]["id"] for i in (0, 2, 3)]
     assert len(listed(purpose="noise")) == 2
     assert api.get(f"/v1/studies/{study}").json()["run_counts"] == {
-        "queued": 5, "leased": 0, "succeeded": 0, "failed": 0, "cancelled": 1, "pruned": 0,
+        "queued": 5, "leased": 0, "succeeded": 0, "failed": 0, "cancelled": 1, "pruned": 0, "stale": 0,
     }  # fmt: skip
 
 
