@@ -112,6 +112,10 @@ class DatabaseUnavailable(ServiceError):
     """The database does not answer at the moment; try again."""
 
 
+class StorageFull(ServiceError):
+    """The disk of the database is full; nothing was stored."""
+
+
 # An error takes the status of the nearest class in its inheritance.
 STATUS: dict[type[Exception], int] = {
     ServiceError: 500,
@@ -129,6 +133,7 @@ STATUS: dict[type[Exception], int] = {
     PreconditionRequired: 428,
     TooManyRequests: 429,
     DatabaseUnavailable: 503,
+    StorageFull: 507,
 }
 
 

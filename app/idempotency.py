@@ -18,23 +18,31 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from anyio.to_thread import run_sync
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
+from pydantic import BaseModel
 from sqlalchemy import Engine, delete
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.clock import Clock
 from app.db import Database
-from app.errors import BodyTooLarge, CallRepeated, DatabaseUnavailable, InvalidRequest, ServiceError
+from app.errors import CallRepeated, InvalidRequest, ServiceError
 from app.models import IdempotentCall
 from app.principal import SERVICE, Principal
-from app.problems import problem_of
+from app.problems import database_failure, problem_of, problem_of_http
 
 HEADER = "idempotency-key"
 KEPT_FOR = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_STORED_INSTEAD = "stored_instead"
+
+
+def store_instead(request: Request, body: BaseModel) -> None:
+    """Answer a repeated call with ``body``: the answer of the first one holds a secret that must not be stored."""
+    setattr(request.state, _STORED_INSTEAD, body.model_dump_json().encode())
 
 
 class _Deferred(Session):
@@ -144,10 +152,10 @@ class Idempotency:
             await self._once(scope, receive, send, key)
         except ServiceError as refusal:
             await problem_of(refusal, scope["path"])(scope, receive, send)
-        except HTTPException as exc:  # the one that the limit of a body raises
-            await problem_of(BodyTooLarge(str(exc.detail)), scope["path"])(scope, receive, send)
-        except OperationalError:
-            await problem_of(DatabaseUnavailable(), scope["path"])(scope, receive, send)
+        except HTTPException as exc:  # the limit of a body
+            await problem_of_http(exc, scope["path"])(scope, receive, send)
+        except (OperationalError, PoolTimeout) as exc:
+            await problem_of(database_failure(exc), scope["path"])(scope, receive, send)
 
     async def _once(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
         if not _KEY.fullmatch(key):
@@ -161,7 +169,8 @@ class Idempotency:
         answer = _Answer()
         try:
             await self.app(scope, _given(body), answer.take)
-            await run_sync(call.finish, answer.status, answer.headers, bytes(answer.body))
+            kept: bytes = scope["state"].get(_STORED_INSTEAD, bytes(answer.body))
+            await run_sync(call.finish, answer.status, answer.headers, kept)
         finally:
             await run_sync(call.drop)
         if call.repeated and (found := await run_sync(call.stored)):
@@ -193,10 +202,12 @@ class _Answer:
 
 
 async def _replay(found: IdempotentCall, send: Send) -> None:
+    body = zlib.decompress(found.body)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in found.headers]
+    headers = [(name, str(len(body)).encode() if name == b"content-length" else value) for name, value in headers]
     headers.append((b"idempotency-replayed", b"true"))
     await send({"type": "http.response.start", "status": found.status, "headers": headers})
-    await send({"type": "http.response.body", "body": zlib.decompress(found.body)})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _read(receive: Receive) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from app.errors import (
@@ -21,6 +23,7 @@ from app.errors import (
     InvalidRequest,
     NotAuthenticated,
     ServiceError,
+    StorageFull,
     TooManyRequests,
     status_of,
     title_of,
@@ -32,6 +35,8 @@ from mixers.errors import MixError
 PROBLEM_JSON = "application/problem+json"
 # A body of ten thousand wrong runs would be answered by ten thousand errors.
 MOST_ERRORS = 20
+# PostgreSQL's code of the error.
+_DISK_FULL = "53100"
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +80,17 @@ def problem_of(error: ServiceError | MixError, instance: str | None = None) -> J
     )
 
 
+def database_failure(exc: Exception) -> ServiceError:
+    """What a failure of the database means for the caller; logged, for its text may name hosts and files."""
+    log.error("The database failed", action="database_failed", error=str(exc.__cause__ or exc))
+    cause = getattr(exc, "orig", None)
+    full = (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(cause, "sqlstate", None) == _DISK_FULL
+    )
+    return StorageFull() if full else DatabaseUnavailable()
+
+
 def _headers_of(error: Exception) -> dict[str, str]:
     if isinstance(error, NotAuthenticated):
         return {"WWW-Authenticate": "Bearer"}
@@ -103,8 +119,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         return _from_http(exc, request)
 
     async def database(request: Request, exc: Exception) -> JSONResponse:
-        log.error("The database failed", action="database_failed", error=str(exc.__cause__ or exc))
-        return problem_of(DatabaseUnavailable(), request.url.path)
+        return problem_of(database_failure(exc), request.url.path)
 
     async def unstorable(request: Request, exc: Exception) -> JSONResponse:
         del exc  # its text quotes the statement, which is not the caller's business
@@ -124,25 +139,24 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(OperationalError, database)
+    app.add_exception_handler(PoolTimeout, database)
     app.add_exception_handler(DataError, unstorable)
 
 
 def _from_http(exc: HTTPException, request: Request) -> JSONResponse:
-    detail = str(exc.detail)
-    headers = dict(exc.headers or {})
+    path, headers = request.url.path, exc.headers or {}
     if exc.status_code == 404:
-        detail = f"nothing is at {request.url.path}; the API is under /v1 and described by /v1/openapi.json"
+        exc.detail = f"nothing is at {path}; the API is under /v1 and described by /v1/openapi.json"
     elif exc.status_code == 405:
-        detail = f"{request.url.path} does not take {request.method}; accepted: {headers.get('Allow', 'other methods')}"
+        exc.detail = f"{path} does not take {request.method}; accepted: {headers.get('Allow', 'other methods')}"
+    return problem_of_http(exc, path)
+
+
+def problem_of_http(exc: HTTPException, instance: str) -> JSONResponse:
+    """The answer to an error of the framework, named by its status."""
     title = HTTPStatus(exc.status_code).phrase
-    return problem_response(
-        exc.status_code,
-        _kebab(title.title().replace(" ", "")),
-        title,
-        detail,
-        instance=request.url.path,
-        headers=headers,
-    )
+    kind = _kebab(title.title().replace(" ", ""))
+    return problem_response(exc.status_code, kind, title, str(exc.detail), instance=instance, headers=exc.headers)
 
 
 def _from_validation(found: Sequence[Mapping[str, Any]]) -> InvalidRequest:

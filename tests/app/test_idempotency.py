@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.idempotency import OneCall, forget_old_calls
+from app.main import create_app
 from app.models import IdempotentCall, Study
-from tests.app.conftest import StandingClock
+from app.settings import Settings
+from tests.app.conftest import BEARER, LOCAL, StandingClock
 from tests.app.study_bodies import study_body
 
 ONCE = {"Idempotency-Key": "order-1"}
@@ -110,3 +112,11 @@ def test_answers_are_forgotten_after_a_day(api: TestClient, database: Database, 
         with database.write() as session:
             forget_old_calls(session, clock())
         assert count(database, IdempotentCall) == left
+
+
+def test_a_body_that_is_too_large_is_refused_with_a_key_too(settings: Settings) -> None:
+    small = settings.model_copy(update={"max_body_bytes": 1024})
+    api = TestClient(create_app(small), base_url=LOCAL, headers=BEARER)
+    answer = api.post("/v1/studies", content=(b" " * 512 for _ in range(9)), headers=ONCE)
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "the body is too large; accepted: at most 1024 bytes"
