@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+_PRIVATE = 0o600
+
 
 def check_writable(path: Path) -> None:
     """Refuse a place that :func:`write_text` could not write to, before the work that it is for.
@@ -29,8 +31,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_secret(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, which only its owner may read, as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"), _PRIVATE)
+
+
+def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write ``content`` to ``path``; a reader sees the old file or the whole new one.
+
+    Args:
+        mode: its permissions; None for those of the file that is replaced, or those that a new file would get.
 
     Raises:
         OSError: when the disk is full or the place is not writable; the old file is then as it was.
@@ -44,7 +54,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(_mode_of(place))
+        part.chmod(_mode_of(place) if mode is None else mode)
         part.replace(place)
     except BaseException:  # an interrupt too must leave nothing behind
         part.unlink(missing_ok=True)

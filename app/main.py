@@ -9,10 +9,13 @@ from fastapi import FastAPI
 
 from app.body_limit import BodyLimit
 from app.clock import Clock, utc_now
+from app.credentials import Credentials
 from app.dashboard.pages import mount
 from app.db import Database
+from app.gate import Gate
 from app.idempotency import Idempotency
 from app.problems import install_problem_handlers
+from app.rate_limits import RateLimits
 from app.request_log import RequestLog
 from app.routes import (
     agents,
@@ -22,29 +25,28 @@ from app.routes import (
     exports,
     fits,
     health,
+    keys,
     recommendations,
     runs,
     studies,
     targets,
     weights,
 )
-from app.security import API_PREFIX, Gate, SecurityHeaders, check_exposure
+from app.security import API_PREFIX, HiddenLoginToken, SecurityHeaders
 from app.settings import Settings
 
 
 def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
-    """The application for ``settings``; its database must have been migrated. ``clock`` says what time it is.
-
-    Raises:
-        RefusedToStart: the settings would let anyone in.
-    """
-    check_exposure(settings)
+    """The application for ``settings``; its database must have been migrated. ``clock`` says what time it is."""
     database = Database(settings.resolved_database_url)
+    credentials = Credentials(database, settings.api_key, clock)
+    limits = RateLimits(settings.rate_limit, settings.failed_login_limit)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         yield
+        credentials.close()
         database.dispose()
 
     app = FastAPI(
@@ -57,9 +59,10 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
+    app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
-    for routes in resources:
+    for routes in (*resources, keys):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)
@@ -67,7 +70,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HiddenLoginToken)
     return app

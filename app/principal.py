@@ -35,3 +35,7 @@ class Principal:
 
 # What the service does by itself: fits, schedules, sweeps.
 SERVICE = Principal("mixwright", frozenset({Scope.ADMIN}))
+# Who has the key of the settings.
+OWNER = Principal("owner", frozenset({Scope.ADMIN}))
+# Who calls an address that is open to all.
+NOBODY = Principal("nobody", frozenset())

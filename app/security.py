@@ -1,35 +1,27 @@
-"""Who may call, from where, and what a browser may do with our pages.
+"""What a browser may do with our pages, what no log may show, and which services are not started.
 
-Without an API key the service answers on the loopback alone, and only for requests that name the loopback as their
-host: a page of another site whose name resolves to 127.0.0.1 (DNS rebinding) is refused. With a key every call under
-``/v1`` must carry it. The key is compared in constant time and never logged.
+Who may call is decided in ``app/gate.py``.
 """
 
 from __future__ import annotations
 
-import hmac
-from urllib.parse import urlsplit
+from datetime import datetime
+from pathlib import Path
 
-from starlette.datastructures import Headers, MutableHeaders
+from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import (
-    NotAuthenticated,
-    RefusedToStart,
-    ServiceError,
-    WrongHost,
-    WrongOrigin,
-)
-from app.loopback import is_loopback
-from app.principal import Principal
-from app.principal import Scope as AccessScope
-from app.problems import problem_of
+from app.db import Database
+from app.errors import RefusedToStart
+from app.models import ApiKey
+from app.services.keys import usable_admin_key
 from app.settings import Settings
 
 API_PREFIX = "/v1"
-# The holder of the key of the settings, and everybody on a loopback without one.
-_OWNER = Principal("owner", frozenset({AccessScope.ADMIN}))
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOGIN_PATH = "/login"
+LOGOUT_PATH = "/logout"
 
 # Plotly writes inline styles and draws images from data and blob addresses; no script but our own files runs.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -56,88 +48,31 @@ _HEADERS = {
 }
 
 
-def check_exposure(settings: Settings) -> None:
-    """Refuse settings that would let anyone in.
+def check_exposure(settings: Settings, now: datetime) -> None:
+    """Refuse to answer to other machines while nobody could get in. Call it after ``check_version``.
 
     Raises:
         RefusedToStart: saying what to set.
     """
-    if settings.api_key is not None:
+    if settings.on_loopback or settings.api_key is not None or _has_admin_key(settings, now):
         return
-    if not settings.on_loopback:
-        raise RefusedToStart(
-            f"binding to {settings.host} lets other machines in, so MIXWRIGHT_API_KEY must be set; or bind to 127.0.0.1"
-        )
-    strangers = [host for host in settings.allowed_hosts if not is_loopback(host)]
-    if strangers:
-        raise RefusedToStart(
-            f"MIXWRIGHT_ALLOWED_HOSTS names {strangers[0]}, which others can reach, so MIXWRIGHT_API_KEY must be set"
-        )
+    raise RefusedToStart(
+        f"binding to {settings.host} lets other machines in, and no key does: make one with "
+        "'mixwright keys create NAME --scope admin', or set MIXWRIGHT_API_KEY, or bind to 127.0.0.1"
+    )
 
 
-class Gate:
-    """Middleware: the host, the origin and the key of every request, before anything reads its body."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
-        self._key = settings.api_key.get_secret_value().strip().encode() if settings.api_key else None
-        self._hosts = {host.lower().rstrip(".") for host in settings.allowed_hosts}
-        # Off the loopback the key protects; names are checked there only when some are listed.
-        self._any_host = not settings.on_loopback and not settings.allowed_hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                self._check(scope)
-            except ServiceError as refusal:
-                await problem_of(refusal, scope["path"])(scope, receive, send)
-                return
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        await self.app(scope, receive, send)
-
-    def _check(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        self._check_host(headers)
-        if scope["method"] not in _SAFE_METHODS:
-            _check_origin(headers)
-        path = scope["path"]
-        scope.setdefault("state", {})["principal"] = _OWNER
-        if self._key is None:
-            self._check_only_reached_from_here(scope)
-        elif path == API_PREFIX or path.startswith(f"{API_PREFIX}/"):
-            _check_key(headers, self._key)
-
-    def _check_host(self, headers: Headers) -> None:
-        host = _without_port(headers.get("host", ""))
-        if not (self._any_host or is_loopback(host) or host in self._hosts):
-            raise WrongHost(f"this server does not answer for host {host!r}; list it in MIXWRIGHT_ALLOWED_HOSTS")
-
-    def _check_only_reached_from_here(self, scope: Scope) -> None:
-        """Holds even if another server than ours was told to bind this app elsewhere."""
-        server = scope.get("server")
-        if server and server[1] is not None and not is_loopback(server[0]):
-            raise NotAuthenticated("without MIXWRIGHT_API_KEY this service answers on the loopback only")
-
-
-def _check_origin(headers: Headers) -> None:
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-        raise WrongOrigin
-
-
-def _check_key(headers: Headers, key: bytes) -> None:
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if not hmac.compare_digest(given.strip().encode("utf-8", "replace"), key) or scheme.lower() != "bearer":
-        raise NotAuthenticated
-
-
-def _without_port(host: str) -> str:
-    bare = host.strip().lower()
-    if bare.startswith("["):
-        return bare[: bare.find("]") + 1]
-    return bare.partition(":")[0].rstrip(".")
+def _has_admin_key(settings: Settings, now: datetime) -> bool:
+    url = make_url(settings.resolved_database_url)
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
+        return False
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.read() as session:
+            there = inspect(session.connection()).has_table(ApiKey.__tablename__)
+            return there and usable_admin_key(session, now) is not None
+    finally:
+        database.dispose()
 
 
 class SecurityHeaders:
@@ -161,3 +96,21 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+class HiddenLoginToken:
+    """Middleware, the outermost: takes the token of a login link out of the path before anything could log it.
+
+    It is then ``scope["state"]["login_token"]``.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        folder = f"{LOGIN_PATH}/"
+        if scope["type"] == "http" and scope["path"].startswith(folder):
+            scope.setdefault("state", {})["login_token"] = scope["path"].removeprefix(folder)
+            scope["path"] = f"{folder}link"
+            scope["raw_path"] = scope["path"].encode()
+        await self.app(scope, receive, send)

@@ -13,15 +13,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from app.agent_key import agent_key
 from app.children import Child, Children
+from app.clock import utc_now
+from app.db import Database
 from app.errors import PortTaken, RefusedToStart
+from app.first_key import RunningAt, ensure_admin_key, login_link
 from app.logs import configure_logs
 from app.migrate import check_version, upgrade
 from app.security import check_exposure
@@ -45,36 +49,52 @@ class LocalAgents:
     count: int = 1
 
 
-def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[str], None]) -> None:
-    """Run the service until Ctrl-C or SIGTERM. ``announce`` gets its address once it answers.
+@dataclass(frozen=True)
+class Started:
+    """What a person wants to know of a service that answers."""
+
+    url: str
+    login_link: str | None  # logs in once; on the loopback only
+    new_key: bool  # whether this start made the first admin key
+
+
+def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[Started], None]) -> None:
+    """Run the service until Ctrl-C or SIGTERM.
 
     Args:
         agents: local agents to start beside the API, if any.
+        announce: called once the service answers.
 
     Raises:
         RefusedToStart: one sentence that says why; nothing was started.
     """
-    check_exposure(settings)
     if agents is not None:
         _check_agent(agents.corpus)
     with _stopped_by_signals(), _listening(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         check_version(settings)
+        check_exposure(settings, utc_now())
         upgrade(settings)
         configure_logs(settings)
-        children = [_worker(settings, i) for i in range(settings.workers)]
-        if agents is not None:
-            children += [_agent(settings, agents.corpus, i) for i in range(agents.count)]
-        with Children(children):
-            _run_api(settings, listener, announce)
+        with ExitStack() as stack:
+            database = Database(settings.resolved_database_url)
+            stack.callback(database.dispose)
+            started = _let_in(settings, database)
+            children = [_worker(settings, i) for i in range(settings.workers)]
+            if agents is not None:
+                key = stack.enter_context(agent_key(database, utc_now))
+                children += [_agent(settings, agents.corpus, i, key) for i in range(agents.count)]
+            stack.enter_context(RunningAt(settings))
+            stack.enter_context(Children(children))
+            _run_api(settings, listener, lambda: announce(started))
 
 
-def local_url(settings: Settings) -> str:
-    """Where a program on this machine finds the service."""
-    host = settings.host
-    if host in ("0.0.0.0", "::", ""):
-        host = "127.0.0.1"
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+def _let_in(settings: Settings, database: Database) -> Started:
+    """On the loopback the person who starts the service gets a key and a link."""
+    if not settings.on_loopback:
+        return Started(settings.local_url, None, new_key=False)
+    made = ensure_admin_key(settings, database, utc_now())
+    return Started(settings.local_url, login_link(settings, database, utc_now(), settings.local_url), made)
 
 
 @contextmanager
@@ -120,7 +140,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run_api(settings: Settings, listener: socket.socket, announce: Callable[[str], None]) -> None:
+def _run_api(settings: Settings, listener: socket.socket, on_started: Callable[[], None]) -> None:
     # The mathematics takes seconds to import. A refusal does not wait for it, and the children import it meanwhile.
     from app.main import create_app
     from app.patience import PatientProtocol
@@ -132,10 +152,11 @@ def _run_api(settings: Settings, listener: socket.socket, announce: Callable[[st
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
-        # What a proxy says about the client is not believed: nothing here depends on it.
-        proxy_headers=False,
+        # What a proxy says about the client counts where keys are wrong; only known ones are believed.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
-    _Server(config, lambda: announce(local_url(settings))).run(sockets=[listener])
+    _Server(config, on_started).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -155,14 +176,12 @@ def _worker(settings: Settings, number: int) -> Child:
     return Child(f"worker-{number + 1}", command, _child_environment(settings))
 
 
-def _agent(settings: Settings, corpus: Path, number: int) -> Child:
+def _agent(settings: Settings, corpus: Path, number: int, key: str) -> Child:
     command = [sys.executable, "-m", "app.cli", "agent", "--corpus", str(corpus.absolute())]
-    command += ["--server", local_url(settings), "--parent", str(os.getpid())]
+    command += ["--server", settings.local_url, "--parent", str(os.getpid())]
     # Undelivered results of its own: two agents on one folder would deliver each other's.
     command += ["--spool", str(settings.data_dir.absolute() / f"agent-{number + 1}")]
-    environment = _child_environment(settings)
-    if settings.api_key is not None:
-        environment[f"{ENV_PREFIX}API_KEY"] = settings.api_key.get_secret_value()
+    environment = _child_environment(settings) | {f"{ENV_PREFIX}API_KEY": key}
     return Child(f"agent-{number + 1}", command, environment)
 
 
@@ -175,8 +194,8 @@ def _check_agent(corpus: Path) -> None:
 
 
 def _child_environment(settings: Settings) -> dict[str, str]:
-    """Our settings as the child will read them; the API key only where it is needed."""
-    ours = settings.model_dump(mode="json", exclude={"api_key", "allowed_hosts"}, exclude_none=True)
+    """Our settings as the child will read them; without a key."""
+    ours = settings.model_dump(mode="json", exclude={"api_key", "allowed_hosts", "trusted_proxies"}, exclude_none=True)
     ours["data_dir"] = str(settings.data_dir.absolute())
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
     # Many threads on a loaded machine are slower than one: workers are processes already.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from limits import parse
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -19,7 +20,7 @@ class Settings(BaseSettings):
     """One class for the API, its workers and the command line.
 
     The embedded default keeps everything in ``data_dir`` and is bound to the loopback. ``database_url`` names a
-    PostgreSQL database instead. ``api_key`` is required off the loopback.
+    PostgreSQL database instead. ``api_key`` is an admin key beside those in the database.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True)
@@ -31,6 +32,10 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     # A list in the environment is comma-separated, not JSON.
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # Reverse proxies whose word on the client's address and on https is believed.
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    rate_limit: str = Field(default="600/second", description="calls of one key")
+    failed_login_limit: str = Field(default="20/minute", description="wrong keys, or tries to log in, of one address")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
 
     workers: int = Field(default=1, ge=0, le=64, description="job processes that compute fits and recommendations")
@@ -43,7 +48,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -52,6 +57,17 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_key_is_no_key(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None or not value.get_secret_value().strip() else value
+
+    @field_validator("rate_limit", "failed_login_limit", mode="after")
+    @classmethod
+    def _known_limit(cls, value: str) -> str:
+        try:
+            amount = parse(value).amount
+        except ValueError:
+            amount = 0
+        if amount < 1:
+            raise ValueError("it must be a number and a time, as in 600/second or 20/minute")
+        return value
 
     @field_validator("database_url", mode="after")
     @classmethod
@@ -75,6 +91,12 @@ class Settings(BaseSettings):
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the service."""
         return is_loopback(self.host)
+
+    @property
+    def local_url(self) -> str:
+        """Where a program on this machine finds the service."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 def read_settings(**given: object) -> Settings:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_PANEL = "The service"
+PANEL = "The service"
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the embedded database [default: MIXWRIGHT_DATA_DIR or .mixwright].")
@@ -16,10 +17,10 @@ DataDir = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command(rich_help_panel=_PANEL)(serve)
+    app.command(rich_help_panel=PANEL)(serve)
     database = typer.Typer(help="The service's database.", no_args_is_help=True)
     database.command("upgrade")(upgrade_database)
-    app.add_typer(database, name="db", rich_help_panel=_PANEL)
+    app.add_typer(database, name="db", rich_help_panel=PANEL)
 
 
 def serve(
@@ -35,8 +36,9 @@ def serve(
     parent: Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")] = None,
 ) -> None:
     """Start the service: API, dashboard, job workers and, when asked, a local agent. Ctrl-C stops all of them."""
+    from app.local_key import ADMIN_KEY_FILE
     from app.orphans import exit_with_parent
-    from app.serve import LocalAgents
+    from app.serve import LocalAgents, Started
     from app.serve import serve as run_service
     from app.settings import read_settings
 
@@ -45,8 +47,13 @@ def serve(
     settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
     where = "the database of MIXWRIGHT_DATABASE_URL" if settings.database_url else str(settings.data_dir)
 
-    def announce(url: str) -> None:
-        typer.echo(f"Mixwright is at {url} (data in {where}); Ctrl-C stops it.")
+    def announce(started: Started) -> None:
+        typer.echo(f"Mixwright is at {started.url} (data in {where}); Ctrl-C stops it.")
+        if started.new_key:
+            typer.echo(f"Programs use the admin key in {settings.data_dir / ADMIN_KEY_FILE}.")
+        if started.login_link is not None:
+            typer.echo(f"Dashboard, once and within 15 minutes: {started.login_link}")
+        sys.stdout.flush()
 
     run_service(settings, None if agent is None else LocalAgents(agent, agents), announce)
 

@@ -1,17 +1,16 @@
-"""The dashboard's pages and files. The pages carry no data: they load it from the API with the caller's key."""
+"""The dashboard's pages and files. The pages carry no data: they load it from the API with the reader's cookie."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 from starlette.types import Scope
 
+from app.dashboard import login
+from app.dashboard.page import page
 from app.dashboard.plotly_bundle import bundle_gzip, bundle_path, bundle_version
 from app.errors import NotFound
 
@@ -20,12 +19,12 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"  # kept, but used only after the server said that it has not changed
 
 router = APIRouter(include_in_schema=False)
-_templates = Jinja2Templates(directory=_HERE / "templates")
 
 
 def mount(app: FastAPI) -> None:
     """Add the pages, their styles and modules, and Plotly's bundle to ``app``."""
     app.include_router(router)
+    app.include_router(login.router)
     app.mount("/static", _Modules(directory=_HERE / "static"), name="static")
 
 
@@ -41,13 +40,13 @@ class _Modules(StaticFiles):
 @router.get("/")
 def studies_page(request: Request) -> HTMLResponse:
     """The list of studies."""
-    return _page(request, "studies.html")
+    return page(request, "studies.html")
 
 
 @router.get("/studies/{study_id}")
 def study_page(request: Request, study_id: str) -> HTMLResponse:
     """One study. Whether it exists is said by the API, which also knows whether the caller may know."""
-    return _page(request, "study.html", study_id=study_id)
+    return page(request, "study.html", study_id=study_id)
 
 
 @router.get("/plotly/{bundle}/plotly.min.js")
@@ -61,8 +60,3 @@ def plotly_bundle(request: Request, bundle: str) -> Response:
         packed = headers | {"Content-Encoding": "gzip"}
         return Response(bundle_gzip(), media_type="text/javascript", headers=packed)
     return FileResponse(path, media_type="text/javascript", headers=headers)
-
-
-def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
-    context = {"version": version("mixwright"), "plotly": f"/plotly/{bundle_version()}/plotly.min.js", **values}
-    return _templates.TemplateResponse(request, template, context, headers={"Cache-Control": _ASK_FIRST})

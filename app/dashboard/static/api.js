@@ -1,6 +1,4 @@
-// Reads the public API. The key, when the service asks for one, stays in this tab.
-
-const KEY = "mixwright-api-key";
+// Reads the public API. The browser sends the cookie of the login by itself; no script ever sees it.
 
 /** An answer that is not what was asked for, with a sentence for the reader. */
 export class ApiError extends Error {
@@ -14,14 +12,9 @@ export class ApiError extends Error {
   }
 }
 
-/** @returns {boolean} whether the reader gave a key */
-export function hasKey() {
-  return sessionStorage.getItem(KEY) !== null;
-}
-
-/** @param {string} key what the reader typed */
-export function rememberKey(key) {
-  sessionStorage.setItem(KEY, key);
+/** Asks for a key; the reader comes back to this page. */
+export function logIn() {
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
 /**
@@ -34,10 +27,9 @@ export async function getJson(path, query = {}) {
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
   }
-  const key = sessionStorage.getItem(KEY);
   let response;
   try {
-    response = await fetch(url, { headers: key === null ? {} : { Authorization: `Bearer ${key}` } });
+    response = await fetch(url);
   } catch {
     throw new ApiError("The service does not answer. Is it still running?", 0);
   }

@@ -1,6 +1,5 @@
 // What stands where there is nothing to show: an error, or what to do next.
 
-import { hasKey } from "./api.js";
 import { h } from "./dom.js";
 
 /** @param {Error} error @returns {HTMLElement} */
@@ -43,7 +42,7 @@ function terminal(command) {
  * @returns {string} the curl line that posts it to this service
  */
 export function curl(path, body) {
-  const key = hasKey() ? ` \\\n  -H "Authorization: Bearer $MIXWRIGHT_API_KEY"` : "";
+  const key = ` \\\n  -H "Authorization: Bearer $MIXWRIGHT_API_KEY"`;
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
   return `curl -X POST ${location.origin}/v1${path}${key} \\\n  -H 'Content-Type: application/json' -d '${json}'`;
 }

@@ -1,9 +1,8 @@
 // The list of studies, newest first.
 
-import { ApiError, getJson } from "./api.js";
+import { ApiError, getJson, logIn } from "./api.js";
 import { h, nameCell, show, table } from "./dom.js";
 import { exact, time } from "./format.js";
-import { askForKey } from "./key_form.js";
 import { fresh, stale } from "./live.js";
 import { curl, empty, failure } from "./notices.js";
 import { poll } from "./poll.js";
@@ -34,8 +33,7 @@ async function round() {
 /** @param {Error} error @returns {boolean} whether to ask again soon */
 function refuse(error) {
   if (error instanceof ApiError && error.status === 401) {
-    show(place, "key", () => null);
-    askForKey(problem, error.message);
+    logIn();
     return false;
   }
   const lost = error instanceof ApiError && error.status === 0;

@@ -1,11 +1,10 @@
 // The page of one study: loads it, hands it to the sections, and does so again while something runs.
 
-import { ApiError, getJson } from "./api.js";
+import { ApiError, getJson, logIn } from "./api.js";
 import * as data from "./data.js";
 import { h, show } from "./dom.js";
 import * as fidelity from "./fidelity.js";
 import { showHead } from "./head.js";
-import { askForKey } from "./key_form.js";
 import { fresh, stale } from "./live.js";
 import { failure } from "./notices.js";
 import { poll } from "./poll.js";
@@ -103,8 +102,7 @@ async function round() {
 function refuse(error) {
   const status = error instanceof ApiError ? error.status : -1;
   if (status === 401) {
-    root.hidden = true;
-    askForKey(problem, error.message);
+    logIn();
     return false;
   }
   const wrong = status === 404 || status === 422;
