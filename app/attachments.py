@@ -11,8 +11,10 @@ from pathlib import PurePosixPath
 
 # The earliest time that the format knows: an archive of the same files is the same archive.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-_MEDIA_TYPES = {".json": "application/json", ".csv": "text/csv; charset=utf-8"}
-_PLAIN = "text/plain; charset=utf-8"
+_JSON, _CSV, _PLAIN, _ZIP = "application/json", "text/csv", "text/plain", "application/zip"
+_BY_SUFFIX = {".json": _JSON, ".csv": _CSV}
+# Every type of a download; text is UTF-8.
+MEDIA_TYPES = (_JSON, _CSV, _PLAIN, _ZIP)
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ def attachment_of(stem: str, files: Sequence[tuple[str, str]]) -> Attachment:
     """One download of files (name, text); ``stem`` names the archive where there are several."""
     if len(files) == 1:
         ((name, text),) = files
-        return Attachment(safe_name(name), _MEDIA_TYPES.get(PurePosixPath(name).suffix, _PLAIN), text.encode())
-    return Attachment(f"{safe_name(stem)}.zip", "application/zip", _archive(files))
+        return Attachment(safe_name(name), _BY_SUFFIX.get(PurePosixPath(name).suffix, _PLAIN), text.encode())
+    return Attachment(f"{safe_name(stem)}.zip", _ZIP, _archive(files))
 
 
 def safe_name(name: str) -> str:

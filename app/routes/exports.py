@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.attachments import attachment_of
+from app.attachments import MEDIA_TYPES, attachment_of
 from app.errors import InvalidRequest
 from app.etags import etag_of
 from app.routes.dependencies import READ, InDatabase, Tagged, problems
@@ -18,6 +18,7 @@ from app.services import exports
 router = APIRouter(tags=["exports"])
 
 _DOWNLOAD = "download"
+_DOWNLOADS: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES}}}
 
 
 def _option_parameters() -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ def list_export_formats() -> Page[ExportFormatRead]:
     "/recommendations/{recommendation_id}/exports/{format_name}",
     dependencies=READ,
     response_model=ExportRead,
-    responses=problems(404, 409),
+    responses=_DOWNLOADS | problems(404, 409),
     openapi_extra={"parameters": _option_parameters()},
 )
 def export_recommendation(

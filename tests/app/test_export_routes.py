@@ -103,6 +103,9 @@ def test_the_description_of_the_api_lists_the_options(api: TestClient) -> None:
     parameters = {row["name"]: row for row in paths[path]["get"]["parameters"]}
     assert parameters["sequence_length"]["schema"] == {"type": "integer"}
     assert "megatron" in parameters["sequence_length"]["description"]
+    content = paths[path]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/csv", "text/plain", "application/zip"}
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/ExportRead"}
 
 
 def test_weights_paths_epochs_and_provenance_reach_the_file(
@@ -140,6 +143,7 @@ def test_one_file_is_downloaded_as_it_is(api: TestClient, recommendation: Recomm
     made = api.get(address(recommendation, "olmix")).json()
     saved = api.get(address(recommendation, "olmix"), params={"download": "1"})
     assert saved.headers["content-disposition"] == 'attachment; filename="mix.yaml"'
+    assert saved.headers["content-type"] == "text/plain; charset=utf-8"
     assert saved.text == made["files"][0]["text"]
     assert yaml.safe_load(saved.text)["mix"]["web"]["weight"] == 2 / 3
 
