@@ -30,8 +30,15 @@ def new_id(now: datetime) -> UUID:
     return new_ids(1, now)[0]
 
 
+def first_id(moment: datetime) -> UUID:
+    """An identifier that is not greater than any that was made at ``moment`` or later."""
+    return _with(max(int(moment.timestamp() * 1000), 0), 0, 0)
+
+
 def _uuid7(tick: int) -> UUID:
-    milliseconds, counter = tick >> _COUNTER_BITS, tick & ((1 << _COUNTER_BITS) - 1)
+    return _with(tick >> _COUNTER_BITS, tick & ((1 << _COUNTER_BITS) - 1), secrets.randbits(_RANDOM_BITS))
+
+
+def _with(milliseconds: int, counter: int, random: int) -> UUID:
     version, variant = 0x7, 0b10
-    value = (milliseconds << 80) | (version << 76) | (counter << 64) | (variant << 62) | secrets.randbits(_RANDOM_BITS)
-    return UUID(int=value)
+    return UUID(int=(milliseconds << 80) | (version << 76) | (counter << 64) | (variant << 62) | random)

@@ -12,7 +12,7 @@ from app.models.base import Base
 
 
 class Agent(Base):
-    """A process that claims proxy runs."""
+    """A process that claims proxy runs; of one study only when its key was bound to that."""
 
     __tablename__ = "agents"
 
@@ -20,6 +20,8 @@ class Agent(Base):
     name: Mapped[str] = mapped_column(String(200))
     hostname: Mapped[str] = mapped_column(String(300))
     device: Mapped[str] = mapped_column(String(300))
+    # No foreign key: SQLite would have to copy the table, which others refer to.
+    study_id: Mapped[UUID | None]
     # An agent that drains gets no new runs.
     draining: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]

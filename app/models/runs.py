@@ -23,9 +23,12 @@ class Run(Base):
     __tablename__ = "runs"
     __table_args__ = (
         Index("ix_runs_page", "study_id", "id"),
-        Index("ix_runs_count", "study_id", "state"),
+        # Counts by state, and pages of one state.
+        Index("ix_runs_state", "study_id", "state", "id"),
         Index("ix_runs_queue", "state", "queue_rank", "id"),
+        Index("ix_runs_batch", "state", "batch_key", "queue_rank", "id"),
         Index("ix_runs_lease", "state", "lease_expires_at"),
+        Index("ix_runs_agent", "agent_id", "id"),
         Index("ix_runs_verification", "recommendation_id"),
         Index("ix_runs_external", "study_id", "external_id", unique=True),
     )
@@ -66,6 +69,11 @@ class Run(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
+    @property
+    def priority(self) -> int:
+        """The higher, the earlier."""
+        return -self.queue_rank
+
 
 class Measurement(Base):
     """One point of a run's trajectory, as one attempt measured it."""
@@ -79,13 +87,17 @@ class Measurement(Base):
 
 
 class RunAttempt(Base):
-    """One claim of a run: who held it, and how it ended (null while it is held)."""
+    """One claim of a run: who held it, and how it ended (null while it is held).
+
+    ``stack_size`` is the number of runs of the same claim, which shared the agent.
+    """
 
     __tablename__ = "run_attempts"
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
+    stack_size: Mapped[int]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[AttemptOutcome | None]

@@ -6,12 +6,15 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from app.routes.dependencies import AGENT, READ, Cursor, InDatabase, Limit, Now, problems
+from app.routes.dependencies import AGENT, READ, WRITE, Cursor, IfMatch, InDatabase, Limit, Now, Tagged, problems
 from app.schemas.agents import (
     AgentCreate,
     AgentRead,
+    AgentUpdate,
     ClaimCreate,
     ClaimRead,
+    CompletionBatchCreate,
+    CompletionBatchRead,
     CompletionCreate,
     FailureCreate,
     HeartbeatCreate,
@@ -20,7 +23,7 @@ from app.schemas.agents import (
     ReleaseCreate,
 )
 from app.schemas.common import Page
-from app.services import agents, queue
+from app.services import agents, queue, reports
 
 router = APIRouter(tags=["agents"])
 
@@ -33,10 +36,26 @@ def register_agent(body: AgentCreate, database: InDatabase, now: Now) -> AgentRe
 
 
 @router.get("/agents", dependencies=READ, responses=problems())
-def list_agents(database: InDatabase, limit: Limit = 100, cursor: Cursor = None) -> Page[AgentRead]:
+def list_agents(database: InDatabase, now: Now, limit: Limit = 100, cursor: Cursor = None) -> Page[AgentRead]:
     """List agents, newest first."""
     with database.read() as session:
-        return agents.list_agents(session, limit, cursor)
+        return agents.list_agents(session, limit, cursor, now)
+
+
+@router.get("/agents/{agent_id}", dependencies=READ, responses=problems(404))
+def get_agent(agent_id: UUID, database: InDatabase, now: Now, tag: Tagged) -> AgentRead:
+    """Read an agent and what it holds."""
+    with database.read() as session:
+        return tag(agents.get_agent(session, agent_id, now))
+
+
+@router.patch("/agents/{agent_id}", dependencies=WRITE, responses=problems(404, 412, 428))
+def update_agent(
+    agent_id: UUID, body: AgentUpdate, expected: IfMatch, database: InDatabase, now: Now, tag: Tagged
+) -> AgentRead:
+    """Let an agent drain, or give it runs again."""
+    with database.write() as session:
+        return tag(agents.update_agent(session, agent_id, body, expected, now))
 
 
 @router.post("/agents/{agent_id}/heartbeat", dependencies=AGENT, responses=problems(404))
@@ -57,25 +76,32 @@ def claim(body: ClaimCreate, database: InDatabase, now: Now) -> ClaimRead:
 def measure(run_id: UUID, body: MeasurementCreate, database: InDatabase) -> None:
     """Report a point of the trajectory."""
     with database.write() as session:
-        queue.measure(session, run_id, body)
+        reports.measure(session, run_id, body)
+
+
+@router.post("/runs/complete", dependencies=AGENT, responses=problems())
+def complete_many(body: CompletionBatchCreate, database: InDatabase, now: Now) -> CompletionBatchRead:
+    """Report the results of a stack at once; the answer names those that came too late."""
+    with database.write() as session:
+        return reports.complete_many(session, body, now)
 
 
 @router.post("/runs/{run_id}/complete", dependencies=AGENT, status_code=204, responses=problems(404, 409))
 def complete(run_id: UUID, body: CompletionCreate, database: InDatabase, now: Now) -> None:
     """Report the result. Reporting it again with the same attempt changes nothing."""
     with database.write() as session:
-        queue.complete(session, run_id, body, now)
+        reports.complete(session, run_id, body, now)
 
 
 @router.post("/runs/{run_id}/fail", dependencies=AGENT, status_code=204, responses=problems(404, 409))
 def fail(run_id: UUID, body: FailureCreate, database: InDatabase, now: Now) -> None:
     """Report that the attempt broke."""
     with database.write() as session:
-        queue.fail(session, run_id, body, now)
+        reports.fail(session, run_id, body, now)
 
 
 @router.post("/runs/{run_id}/release", dependencies=AGENT, status_code=204, responses=problems(404, 409))
-def release(run_id: UUID, body: ReleaseCreate, database: InDatabase) -> None:
+def release(run_id: UUID, body: ReleaseCreate, database: InDatabase, now: Now) -> None:
     """Give the run back; the attempt does not count."""
     with database.write() as session:
-        queue.release(session, run_id, body)
+        reports.release(session, run_id, body, now)

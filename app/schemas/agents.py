@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -17,11 +19,29 @@ class AgentCreate(Body):
     device: str = Field(default="", max_length=300)
 
 
+class AgentState(StrEnum):
+    """What is known of a process that is somewhere else."""
+
+    WORKING = "working"  # holds runs
+    IDLE = "idle"  # asks for runs
+    SILENT = "silent"  # holds none and has not been heard of for a minute
+
+
+class AgentUpdate(Body):
+    draining: bool = Field(description="whether it gets no new runs; those that it holds it may finish")
+
+
 class AgentRead(Answer):
+    VOLATILE: ClassVar[frozenset[str]] = frozenset({"state", "run_ids", "last_seen_at"})
+
     id: UUID
+    study_id: UUID | None = Field(description="the one study that its key is bound to, if any")
     name: str
     hostname: str
     device: str
+    draining: bool
+    state: AgentState
+    run_ids: list[UUID] = Field(description="the runs that it holds")
     created_at: datetime
     last_seen_at: datetime
 
@@ -71,6 +91,20 @@ class MeasurementCreate(Body):
 class CompletionCreate(Body):
     attempt: int = Field(ge=1)
     result: ProxyResult
+
+
+class ReportedResult(CompletionCreate):
+    run_id: UUID
+
+
+class CompletionBatchCreate(Body):
+    results: list[ReportedResult] = Field(min_length=1, max_length=1024)
+
+
+class CompletionBatchRead(Answer):
+    """``lost`` are the runs whose result came too late, or that are not known here; nothing of theirs was stored."""
+
+    lost: list[UUID]
 
 
 class FailureCreate(Body):

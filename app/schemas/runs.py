@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import AwareDatetime, Field, FiniteFloat, model_validator
 
 from app.schemas.common import Answer, Body, Name, Weights
 from proxy_training.spec import Measured, ProxySettings, TrajectoryPoint
@@ -61,27 +61,77 @@ class RunSource(StrEnum):
     ADAPTIVE = "adaptive"  # weights moved while it trained; not a data point for a static law
 
 
+# A 64-bit column holds it, and so does a float without rounding twice.
+Count = Annotated[int, Field(ge=1, le=10**18)]
+Label = Annotated[str, Field(max_length=200)]
+Purpose = Annotated[str, Field(max_length=50)]
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
+
+
 class RunCreate(Body):
     """Either ``settings`` (queue it for an agent) or ``losses`` (it was trained elsewhere)."""
 
     weights: Weights
     settings: ProxySettings | None = None
     seed: int = Field(default=0, ge=0, lt=2**31)
-    label: str = Field(default="", max_length=200)
-    purpose: str = Field(default="swarm", max_length=50)
+    label: Label = ""
+    purpose: Purpose = "swarm"
     exclude_from_fit: bool = False
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    losses: dict[Name, FiniteFloat] | None = None
-    model_params: int | None = Field(default=None, ge=1, le=10**15)
-    train_tokens: int | None = Field(default=None, ge=1, le=10**18)
+    priority: Priority = 0
+    external_id: str | None = Field(
+        default=None, min_length=1, max_length=300, description="your own name of the run; unique in the study"
+    )
+    losses: dict[Name, FiniteFloat | Measured] | None = Field(
+        default=None, description="a number, or a value with its standard error, for each measured target"
+    )
+    trajectory: list[TrajectoryPoint] = Field(default=[], max_length=1000)
+    model_params: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    train_tokens: Count | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.settings is None) == (self.losses is None):
             raise ValueError("give either settings (to queue the run) or losses (of a run trained elsewhere)")
-        if self.settings is not None and (self.model_params or self.train_tokens):
+        if self.settings is None:
+            return self
+        if self.model_params or self.train_tokens:
             raise ValueError("model_params and train_tokens of a queued run follow from its settings")
+        if self.trajectory:
+            raise ValueError("a queued run has no trajectory yet")
         return self
+
+
+class RunUpdate(Body):
+    """What may change at any time; a field that is left out stays as it is."""
+
+    label: Label = ""
+    priority: Priority = 0
+    exclude_from_fit: bool = False
+
+
+class RunFilter(Body):
+    """Runs that are like this in every field that is given."""
+
+    purpose: Purpose | None = None
+    source: RunSource | None = None
+    label: Label | None = Field(default=None, description="a part of the label, in small or capital letters")
+    exclude_from_fit: bool | None = None
+    recommendation_id: UUID | None = None
+    model_params: Count | None = None
+    created_after: Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC))] | None = None
+
+
+class RunQuery(RunFilter):
+    """A page of the runs of a study."""
+
+    state: list[RunState] = Field(default=[], max_length=20, description="any of these")
+    agent_id: UUID | None = Field(default=None, description="the agent that holds it, or held it last")
+    limit: int = Field(default=100, ge=1, le=1000, description="the most items of a page")
+    cursor: str | None = Field(default=None, max_length=100, description="next_cursor of the page before")
+
+
+class RunsCancelled(Answer):
+    cancelled: int = Field(description="how many runs waited and were taken back")
 
 
 class RunBatchCreate(Body):
@@ -89,6 +139,14 @@ class RunBatchCreate(Body):
 
 
 class RunRead(Answer):
+    # What agents and the clock change; the rest is what a caller can change, or stays.
+    VOLATILE: ClassVar[frozenset[str]] = frozenset(
+        {
+            "state", "attempt", "max_attempts", "agent_id", "lease_expires_at", "progress_tokens", "losses",
+            "realised_weights", "wall_seconds", "error", "started_at", "finished_at",
+        }
+    )  # fmt: skip
+
     id: UUID
     study_id: UUID
     domain_set_id: UUID
@@ -97,6 +155,7 @@ class RunRead(Answer):
     state: RunState
     source: RunSource
     exclude_from_fit: bool
+    priority: int
     weights: dict[str, float]
     seed: int
     model_params: int | None
@@ -110,6 +169,9 @@ class RunRead(Answer):
     realised_weights: dict[str, float] | None
     wall_seconds: float | None
     error: str | None
+    recommendation_id: UUID | None
+    external_id: str | None
+    import_id: UUID | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -123,3 +185,15 @@ class RunsCreated(Answer):
 class TrajectoryRead(Answer):
     run_id: UUID
     points: list[TrajectoryPoint]
+
+
+class AttemptRead(Answer):
+    """One claim of a run; ``outcome`` is null while its agent holds it."""
+
+    attempt: int
+    agent_id: UUID
+    stack_size: int = Field(description="how many runs were claimed together")
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome | None
+    reason: str | None

@@ -12,7 +12,7 @@ from app.errors import Forbidden, NotFound
 from app.principal import SERVICE, Principal
 
 _PRINCIPAL = "principal"
-Rows = TypeVar("Rows", bound=Select[Any])
+Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
 
 def caller(session: Session) -> Principal:
@@ -41,7 +41,7 @@ def check_unbound(session: Session, what: str) -> None:
         raise Forbidden(f"this key is bound to one study and may not {what}")
 
 
-def visible(session: Session, rows: Rows, study: InstrumentedAttribute[UUID]) -> Rows:
+def visible(session: Session, rows: Rows, study: InstrumentedAttribute[Any]) -> Rows:
     """The rows whose study the caller may see."""
     bound = caller(session).study_id
     return rows if bound is None else rows.where(study == bound)

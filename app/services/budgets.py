@@ -91,12 +91,16 @@ def limited_studies(session: Session) -> list[UUID]:
 
 def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
     """Lock the rows of studies, in the one order, until the transaction ends."""
+    if not study_ids:
+        return
     rows = select(Study.id).where(Study.id.in_(study_ids)).order_by(Study.id)
     session.execute(rows.with_for_update(key_share=True)).all()
 
 
 def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
     """What is left to those of the studies that can be given only so much, less what is reserved for runs in work."""
+    if not study_ids:
+        return []
     found = [_room(row) for row in _read(session, study_ids)]
     return [room for room in found if room.left_flops < float("inf")]
 

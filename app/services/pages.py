@@ -1,4 +1,4 @@
-"""Cursor pages. A cursor is the last identifier of a page, so that a page costs the same however deep it lies."""
+"""Cursor pages. A cursor is the key of the last item of a page, so that a page costs the same however deep it lies."""
 
 from __future__ import annotations
 
@@ -16,42 +16,51 @@ from app.schemas.common import Page
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
+Key = TypeVar("Key", UUID, int)
+
+_INT_BYTES = 8
 
 
 def page(
     session: Session,
     rows: Select[Row],
-    key: InstrumentedAttribute[UUID],
+    key: InstrumentedAttribute[Key],
     limit: int,
     cursor: str | None,
     read: Callable[[Sequence[Row]], list[Item]],
     newest_first: bool = False,
 ) -> Page[Item]:
-    """The rows after ``cursor`` in the order of ``key``, read by ``read``.
+    """The rows after ``cursor`` in the order of ``key``, an identifier or a number, read by ``read``.
 
     Raises:
         InvalidRequest: a cursor that no page gave.
     """
     if cursor is not None:
-        last = _decode(cursor)
+        last = _decode(cursor, key)
         rows = rows.where(key < last if newest_first else key > last)
     ordered = rows.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
     found = session.scalars(ordered).unique().all()
     kept = found[:limit]
-    more = _encode(_id(kept[-1], key)) if len(found) > limit else None
+    more = _encode(_key(kept[-1], key)) if len(found) > limit else None
     return Page(items=read(kept), next_cursor=more)
 
 
-def _id(row: Any, key: InstrumentedAttribute[UUID]) -> UUID:
+def _key(row: Any, key: InstrumentedAttribute[Key]) -> UUID | int:
     return getattr(row, key.key)
 
 
-def _encode(last: UUID) -> str:
-    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+def _encode(last: UUID | int) -> str:
+    raw = last.bytes if isinstance(last, UUID) else last.to_bytes(_INT_BYTES, "big")
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> UUID:
+def _decode(cursor: str, key: InstrumentedAttribute[Key]) -> UUID | int:
     try:
-        return UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
+        raw = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+        if key.type.python_type is UUID:
+            return UUID(bytes=raw)
+        if len(raw) != _INT_BYTES or raw[0] & 0x80:
+            raise ValueError("not a number that a column holds")
+        return int.from_bytes(raw, "big")
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequest.of("cursor", "is not one of ours", "the next_cursor of the page before") from exc

@@ -1,99 +1,130 @@
-"""The queue of proxy runs: every transition that an agent or a clock can cause.
+"""The queue of proxy runs: how agents get them, keep them and lose them. What they report is ``reports.py``.
 
     queued --claim--> leased --complete--> succeeded, or failed when it diverged
     leased --fail--> queued while attempts are left, else failed
-    leased --lease runs out--> queued while attempts are left, else failed
+    leased --lease runs out--> queued while attempts are left, else stale
     leased --release--> queued, and the attempt does not count
-    queued, leased --cancel--> cancelled (``runs.py``)
+    queued, leased --cancel--> cancelled; leased --prune--> pruned; ended --retry--> queued (``run_changes.py``)
 
 The table is the queue. A claim raises ``attempt``; every later write of the agent names that number and changes
 nothing once another attempt holds the run or none does. Delivery is at least once, a result counts once.
+
+Rows are locked in one order, so that no two transactions wait for each other in a ring: an agent, runs by id, studies
+by id. A claim and a sweep never wait for a run: what another transaction holds they leave to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import String, Update, cast, literal, select, update
+from sqlalchemy import Row, Update, func, select, update
 from sqlalchemy.orm import Session
 
-from app.errors import LeaseLost
-from app.models import Measurement, Run, Target
-from app.schemas.agents import (
-    ClaimCreate,
-    ClaimedRun,
-    ClaimRead,
-    CompletionCreate,
-    FailureCreate,
-    HeartbeatCreate,
-    HeartbeatRead,
-    MeasurementCreate,
-    ReleaseCreate,
-)
-from app.schemas.runs import RunState
-from app.services.agents import seen_agent
-from app.services.runs import find_run
-from proxy_training.spec import ProxyResult, ProxySettings, ProxySpec, Stage, TrajectoryPoint
+from app.models import Run
+from app.schemas.agents import ClaimCreate, ClaimedRun, ClaimRead, HeartbeatCreate, HeartbeatRead
+from app.schemas.runs import AttemptOutcome, RunState
+from app.services.access import visible
+from app.services.agents import SeenAgent, seen_agent
+from app.services.attempts import Ended, end_attempts, start_attempts
+from app.services.budgets import Room, fits, limited_studies, lock_studies, room_left, rooms, run_flops
+from app.services.events import record
+from proxy_training.spec import ProxySettings, ProxySpec, Stage
+
+# More expired leases than this wait for the next claim or sweep, so that none takes long.
+_EXPIRED_AT_ONCE = 500
+_UNSYNCED = {"synchronize_session": False}
 
 
 def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
-    """Lease the next batch: the first queued run that the agent has the corpus for, and others it can train with.
+    """Lease the next batch: the first queued run that the agent may have, and others it can train with.
+
+    An agent may have runs of the corpora it names, of the studies its key may see, and of those studies whose budget
+    has room for them. An agent that drains gets none.
 
     Raises:
         NotFound: the agent is not registered.
     """
     agent = seen_agent(session, body.agent_id, now)
-    requeue_expired(session, now)
-    statement = _claim_statement(body, agent.id, now)
-    runs = session.scalars(statement, execution_options={"synchronize_session": False}).all()
+    expired = _take_back_expired(session, now)
+    limited = [] if agent.draining else limited_studies(session)
+    lock_studies(session, {*limited, *(attempt.study_id for attempt in expired)})
+    end_attempts(session, expired)
+    runs = [] if agent.draining else _lease_batch(session, body, agent, rooms(session, limited), now)
+    if runs:
+        start_attempts(session, runs, agent.id, now)
+        for study_id, count in Counter(run.study_id for run in runs).items():
+            record(session, "runs.claimed", now, study_id=study_id, subject_id=agent.id, data={"count": count})
     session.commit()
-    ordered = sorted(runs, key=lambda run: (run.queue_rank, run.id))
-    claimed = [ClaimedRun(run_id=run.id, attempt=run.attempt, spec=_spec(run)) for run in ordered]
-    return ClaimRead(runs=claimed, lease_seconds=body.lease_seconds)
+    return ClaimRead(runs=_specs(runs), lease_seconds=body.lease_seconds)
 
 
-def _claim_statement(body: ClaimCreate, agent_id: UUID, now: datetime) -> Update:
+def _lease_batch(
+    session: Session, body: ClaimCreate, agent: SeenAgent, bounded: Sequence[Room], now: datetime
+) -> Sequence[Row]:
+    statement = _claim_statement(session, body, agent, bounded, now)
+    return sorted(session.execute(statement, execution_options=_UNSYNCED), key=lambda run: (run.queue_rank, run.id))
+
+
+def _claim_statement(
+    session: Session, body: ClaimCreate, agent: SeenAgent, bounded: Sequence[Room], now: datetime
+) -> Update:
     """One statement. On PostgreSQL rows that another claim holds are skipped; on SQLite claims take turns."""
-    queued = Run.state == RunState.QUEUED
+    wanted = [Run.state == RunState.QUEUED, Run.corpus_hash.in_(body.corpus_hashes)]
+    if agent.study_id is not None:
+        wanted.append(Run.study_id == agent.study_id)
+    if bounded:
+        wanted.append(fits(bounded))
     order = (Run.queue_rank, Run.id)
     head = (
-        select(Run.batch_key)
-        .where(queued, Run.corpus_hash.in_(body.corpus_hashes))
+        visible(session, select(Run.batch_key), Run.study_id)
+        .where(*wanted)
         .order_by(*order)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
         .cte("head")
     )
     batch = (
-        select(Run.id)
-        .where(queued, Run.batch_key == select(head.c.batch_key).scalar_subquery())
+        visible(session, select(Run.id, Run.study_id, Run.queue_rank, run_flops().label("flops")), Run.study_id)
+        .where(*wanted, Run.batch_key == select(head.c.batch_key).scalar_subquery())
         .order_by(*order)
         .limit(body.max_runs)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
         .cte("batch")
     )
+    chosen = select(batch.c.id)
+    if bounded:
+        so_far = func.sum(batch.c.flops).over(partition_by=batch.c.study_id, order_by=(batch.c.queue_rank, batch.c.id))
+        summed = select(batch.c.id, batch.c.study_id, so_far.label("so_far")).cte("summed")
+        chosen = select(summed.c.id).where(summed.c.so_far <= room_left(bounded, summed.c.study_id))
     return (
         update(Run)
-        .where(Run.id.in_(select(batch.c.id)))
+        .where(Run.id.in_(chosen))
         .values(
             state=RunState.LEASED,
             attempt=Run.attempt + 1,
-            agent_id=agent_id,
+            agent_id=agent.id,
             lease_expires_at=now + timedelta(seconds=body.lease_seconds),
             started_at=now,
             progress_tokens=0,
             error=None,
         )
-        .returning(Run)
+        .returning(Run.id, Run.study_id, Run.attempt, Run.queue_rank, Run.seed, Run.weights, Run.settings)
     )
 
 
-def _spec(run: Run) -> ProxySpec:
-    settings = ProxySettings.model_validate(run.settings)
-    stage = Stage(from_token=0, to_token=settings.train_tokens, weights=run.weights)
-    return ProxySpec(settings=settings, stages=(stage,), seed=run.seed)
+def _specs(runs: Sequence[Row]) -> list[ClaimedRun]:
+    """What the agent is told. The runs of a batch share their settings, so these are read once."""
+    if not runs:
+        return []
+    settings = ProxySettings.model_validate(runs[0].settings)
+    stages = [Stage(from_token=0, to_token=settings.train_tokens, weights=run.weights) for run in runs]
+    return [
+        ClaimedRun(run_id=run.id, attempt=run.attempt, spec=ProxySpec(settings=settings, stages=(at,), seed=run.seed))
+        for run, at in zip(runs, stages, strict=True)
+    ]
 
 
 def heartbeat(session: Session, agent_id: UUID, body: HeartbeatCreate, now: datetime) -> HeartbeatRead:
@@ -104,161 +135,82 @@ def heartbeat(session: Session, agent_id: UUID, body: HeartbeatCreate, now: date
     """
     seen_agent(session, agent_id, now)
     wanted = [held.run_id for held in body.runs]
-    # Locked in one order, so that two heartbeats never wait for each other in a ring.
-    rows = session.scalars(select(Run).where(Run.id.in_(wanted)).order_by(Run.id).with_for_update())
-    runs = {run.id: run for run in rows}
-    lost = []
+    rows = visible(session, select(Run.id, Run.attempt, Run.progress_tokens), Run.study_id).where(
+        Run.id.in_(wanted), Run.state == RunState.LEASED, Run.agent_id == agent_id
+    )
+    locked = session.execute(rows.order_by(Run.id).with_for_update(key_share=True))
+    ours = {row.id: row for row in locked}
+    lost: list[UUID] = []
+    kept: dict[UUID, int] = {}
     for held in body.runs:
-        run = runs.get(held.run_id)
-        if run is None or not _holds(run, held.attempt) or run.agent_id != agent_id:
+        row = ours.get(held.run_id)
+        if row is None or row.attempt != held.attempt:
             lost.append(held.run_id)
-            continue
-        run.lease_expires_at = now + timedelta(seconds=body.lease_seconds)
-        run.progress_tokens = max(run.progress_tokens, held.progress_tokens)
+        else:
+            kept[row.id] = max(row.progress_tokens, held.progress_tokens)
+    _extend(session, kept, now + timedelta(seconds=body.lease_seconds))
     session.commit()
     return HeartbeatRead(lost=lost)
 
 
-def measure(session: Session, run_id: UUID, body: MeasurementCreate) -> None:
-    """Take in a point of the trajectory; the same point again replaces it.
-
-    Raises:
-        LeaseLost: another attempt holds the run, or none does.
-    """
-    run = _held_run(session, run_id, body.attempt)
-    _store_points(session, run, [body.point])
-    run.progress_tokens = max(run.progress_tokens, body.point.train_tokens)
-    session.commit()
-
-
-def complete(session: Session, run_id: UUID, body: CompletionCreate, now: datetime) -> None:
-    """Take in the result. The same attempt may report again, for its first answer may have been lost on the way.
-
-    A diverged run has failed: training it again would diverge again.
-
-    Raises:
-        LeaseLost: another attempt holds the run, or none does.
-    """
-    run = find_run(session, run_id, for_update=True)
-    if run.attempt == body.attempt and run.result is not None:
-        return
-    _require_lease(run, body.attempt)
-    result = body.result
-    targets = session.scalars(select(Target.name).where(Target.study_id == run.study_id)).all()
-    losses = {name: result.losses[name].model_dump(mode="json") for name in targets if name in result.losses}
-    run.error = _why_no_data_point(result, losses, targets)
-    run.state = RunState.SUCCEEDED if run.error is None else RunState.FAILED
-    run.losses = losses or None
-    run.result = result.model_dump(mode="json", exclude={"trajectory"})
-    run.realised_weights = dict(result.realised_weights) or None
-    run.wall_seconds = result.wall_seconds
-    run.progress_tokens = result.train_tokens
-    run.lease_expires_at = None
-    run.finished_at = now
-    _store_points(session, run, result.trajectory)
-    session.commit()
-
-
-def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], targets: Sequence[str]) -> str | None:
-    if result.status == "diverged":
-        return f"diverged: {result.message or 'the loss was not finite'}"
-    if not losses:
-        return f"it measured {', '.join(result.losses)}, but the targets of the study are {', '.join(targets)}"
-    return None
-
-
-def fail(session: Session, run_id: UUID, body: FailureCreate, now: datetime) -> None:
-    """The attempt broke. The run is queued again when the agent asks for it and attempts are left.
-
-    Raises:
-        LeaseLost: another attempt holds the run, or none does.
-    """
-    run = _held_run(session, run_id, body.attempt)
-    run.error = f"attempt {run.attempt} of {run.max_attempts} failed: {body.reason}"
-    if body.retry and run.attempt < run.max_attempts:
-        _back_to_queue(run)
-    else:
-        run.state, run.lease_expires_at, run.finished_at = RunState.FAILED, None, now
-    session.commit()
-
-
-def release(session: Session, run_id: UUID, body: ReleaseCreate) -> None:
-    """The agent gives the run back unharmed. The next claim has a new number, and as many attempts remain as before.
-
-    Raises:
-        LeaseLost: another attempt holds the run, or none does.
-    """
-    run = _held_run(session, run_id, body.attempt)
-    run.max_attempts += 1
-    _back_to_queue(run)
-    session.commit()
+def _extend(session: Session, progress: dict[UUID, int], until: datetime) -> None:
+    """Runs of one stack have trained as many tokens, so that this is one statement."""
+    for tokens in set(progress.values()):
+        runs = [run_id for run_id, trained in progress.items() if trained == tokens]
+        session.execute(
+            update(Run).where(Run.id.in_(runs)).values(lease_expires_at=until, progress_tokens=tokens),
+            execution_options=_UNSYNCED,
+        )
 
 
 def sweep(session: Session, now: datetime) -> None:
     """Return every run whose lease ran out; called now and then, so that this happens without a claim too."""
-    requeue_expired(session, now)
-    session.commit()
+    while True:
+        expired = _take_back_expired(session, now)
+        end_attempts(session, expired)
+        session.commit()
+        if len(expired) < _EXPIRED_AT_ONCE:
+            return
 
 
-def requeue_expired(session: Session, now: datetime) -> None:
-    """Expired leases go back to the queue, or fail when they were the last attempt. The caller commits."""
-    expired = (Run.state == RunState.LEASED, Run.lease_expires_at < now)
-    reason = (
-        literal("the lease of attempt ")
-        + cast(Run.attempt, String)
-        + literal(" of ")
-        + cast(Run.max_attempts, String)
-        + literal(" ran out: its agent sent no heartbeat")
+def _take_back_expired(session: Session, now: datetime) -> list[Ended]:
+    """Expired leases go back to the queue, or are stale when they were the last attempt; at most so many at once."""
+    columns = (Run.id, Run.study_id, Run.attempt, Run.max_attempts, Run.model_params, Run.progress_tokens)
+    expired = session.execute(
+        select(*columns, Run.lease_expires_at)
+        .where(Run.state == RunState.LEASED, Run.lease_expires_at < now)
+        .order_by(Run.lease_expires_at)
+        .limit(_EXPIRED_AT_ONCE)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    for run in expired:
+        _expire(session, run, now)
+    return [_stale(run) for run in expired]
+
+
+def _expire(session: Session, run: Row, now: datetime) -> None:
+    last = run.attempt >= run.max_attempts
+    state = RunState.STALE if last else RunState.QUEUED
+    values = {"state": state, "lease_expires_at": None, "error": _silence(run), "finished_at": now if last else None}
+    if not last:
+        values["agent_id"] = None
+    session.execute(update(Run).where(Run.id == run.id).values(values), execution_options=_UNSYNCED)
+    data = {"attempt": run.attempt, "state": state.value}
+    record(session, "run.stale", now, study_id=run.study_id, subject_id=run.id, data=data)
+
+
+def _stale(run: Row) -> Ended:
+    return Ended(
+        run_id=run.id,
+        attempt=run.attempt,
+        outcome=AttemptOutcome.STALE,
+        reason=_silence(run),
+        at=run.lease_expires_at,
+        study_id=run.study_id,
+        model_params=run.model_params,
+        progress_tokens=run.progress_tokens,
     )
-    options = {"synchronize_session": False}
-    session.execute(
-        update(Run)
-        .where(*expired, Run.attempt >= Run.max_attempts)
-        .values(state=RunState.FAILED, lease_expires_at=None, error=reason, finished_at=now),
-        execution_options=options,
-    )
-    session.execute(
-        update(Run)
-        .where(*expired, Run.attempt < Run.max_attempts)
-        .values(state=RunState.QUEUED, lease_expires_at=None, agent_id=None, error=reason),
-        execution_options=options,
-    )
 
 
-def _holds(run: Run, attempt: int) -> bool:
-    return run.state is RunState.LEASED and run.attempt == attempt
-
-
-def _require_lease(run: Run, attempt: int) -> None:
-    if not _holds(run, attempt):
-        raise LeaseLost(
-            f"run {run.id} is {run.state} at attempt {run.attempt}; attempt {attempt} may not write to it any more"
-        )
-
-
-def _held_run(session: Session, run_id: UUID, attempt: int) -> Run:
-    run = find_run(session, run_id, for_update=True)
-    _require_lease(run, attempt)
-    return run
-
-
-def _back_to_queue(run: Run) -> None:
-    run.state = RunState.QUEUED
-    run.agent_id = run.lease_expires_at = None
-
-
-def _store_points(session: Session, run: Run, points: Sequence[TrajectoryPoint]) -> None:
-    """Insert or replace the points of the present attempt."""
-    tokens = [point.train_tokens for point in points]
-    stored = select(Measurement).where(
-        Measurement.run_id == run.id, Measurement.attempt == run.attempt, Measurement.train_tokens.in_(tokens)
-    )
-    known = {row.train_tokens: row for row in session.scalars(stored)} if tokens else {}
-    for point in points:
-        losses = {name: measured.model_dump(mode="json") for name, measured in point.losses.items()}
-        if point.train_tokens in known:
-            known[point.train_tokens].losses = losses
-            continue
-        row = Measurement(run_id=run.id, attempt=run.attempt, train_tokens=point.train_tokens, losses=losses)
-        known[point.train_tokens] = row
-        session.add(row)
+def _silence(run: Row) -> str:
+    return f"the lease of attempt {run.attempt} of {run.max_attempts} ran out: its agent sent no heartbeat"

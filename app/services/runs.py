@@ -1,25 +1,43 @@
-"""Create, read and cancel runs. What agents do with them is in ``queue.py``."""
+"""Runs, as users make and read them. How they change is ``run_changes.py``, ``queue.py`` and ``reports.py``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.ids import new_ids
+from app.ids import first_id, new_ids
 from app.models import Measurement, Run, Study
 from app.schemas.common import Page
-from app.schemas.runs import RunBatchCreate, RunCreate, RunRead, RunsCreated, RunSource, RunState, TrajectoryRead
-from app.services.access import check_study
+from app.schemas.runs import (
+    RunBatchCreate,
+    RunCreate,
+    RunFilter,
+    RunQuery,
+    RunRead,
+    RunsCreated,
+    RunSource,
+    RunState,
+    TrajectoryRead,
+)
+from app.services.access import visible
 from app.services.events import record
 from app.services.mixtures import parse_weights
 from app.services.pages import page
 from app.services.studies import find_study
 from proxy_training.spec import Measured, TrajectoryPoint
+
+Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
+
+# Fewer than SQLite allows as parameters of one statement.
+_NAMES_AT_ONCE = 10_000
 
 
 def create_runs(
@@ -29,18 +47,24 @@ def create_runs(
 
     Raises:
         InvalidRequest: naming the first run and field that is wrong.
+        Conflict: naming the first ``external_id`` that the study has already.
     """
     study = find_study(session, study_id)
     names = [domain["name"] for domain in study.domain_set.domains]
-    runs, renormalised = [], 0
+    targets = [target.name for target in study.targets]
+    _check_external_ids(session, study.id, body.runs)
+    runs, points, renormalised = [], [], 0
     for i, (key, wanted) in enumerate(zip(new_ids(len(body.runs), now), body.runs, strict=True)):
         weights, was_off = parse_weights(wanted.weights, names, f"runs.{i}.weights")
         renormalised += was_off
         run = new_run(key, study, wanted, weights, max_attempts, now)
         if wanted.losses is not None:
-            _take_losses(run, wanted, [target.name for target in study.targets], f"runs.{i}.losses", now)
+            _take_losses(run, wanted, targets, f"runs.{i}.losses", now)
+            points += [_point(key, point) for point in wanted.trajectory]
         runs.append(run)
-    session.add_all(runs)
+    _insert(session, runs)
+    if points:
+        session.execute(insert(Measurement), points)
     created = {"count": len(runs), "first": str(runs[0].id), "last": str(runs[-1].id)}
     record(session, "runs.created", now, study_id=study.id, data=created)
     session.commit()
@@ -72,6 +96,7 @@ def new_run(
         attempt=0,
         max_attempts=max_attempts,
         progress_tokens=0,
+        external_id=wanted.external_id,
         created_at=now,
     )
 
@@ -85,9 +110,44 @@ def _take_losses(run: Run, wanted: RunCreate, targets: Sequence[str], field: str
     if not losses:
         raise InvalidRequest.of(field, "holds no loss", f"a loss of at least one of {', '.join(targets[:20])}")
     run.state, run.source = RunState.SUCCEEDED, RunSource.MANUAL
-    run.losses = {name: Measured(value=value).model_dump(mode="json") for name, value in losses.items()}
+    run.losses = {name: _measured(value).model_dump(mode="json") for name, value in losses.items()}
     run.progress_tokens = wanted.train_tokens or 0
     run.finished_at = now
+
+
+def _measured(loss: float | Measured) -> Measured:
+    return loss if isinstance(loss, Measured) else Measured(value=loss)
+
+
+def _point(run_id: UUID, point: TrajectoryPoint) -> dict[str, Any]:
+    """A row of measurements. A run that no agent trained has attempt 0."""
+    losses = {name: measured.model_dump(mode="json") for name, measured in point.losses.items()}
+    return {"run_id": run_id, "attempt": 0, "train_tokens": point.train_tokens, "losses": losses}
+
+
+def _check_external_ids(session: Session, study_id: UUID, wanted: Sequence[RunCreate]) -> None:
+    given = [run.external_id for run in wanted if run.external_id is not None]
+    twice = [name for name, count in Counter(given).items() if count > 1]
+    for start in range(0, len(given), _NAMES_AT_ONCE):
+        some = given[start : start + _NAMES_AT_ONCE]
+        taken = session.scalar(
+            select(Run.external_id).where(Run.study_id == study_id, Run.external_id.in_(some)).limit(1)
+        )
+        if taken is not None:
+            raise Conflict(f"the study has a run with the external_id {taken!r} already; nothing was stored")
+    if twice:
+        raise Conflict(f"the external_id {twice[0]!r} is given twice; nothing was stored")
+
+
+def _insert(session: Session, runs: Sequence[Run]) -> None:
+    """Store new runs: one statement for all, many times as fast as one object at a time."""
+    columns = [column.key for column in Run.__mapper__.column_attrs]
+    rows = [{name: getattr(run, name) for name in columns} for run in runs]
+    try:
+        session.execute(insert(Run), rows)
+    except IntegrityError as exc:
+        # Another call has taken the name since we looked.
+        raise Conflict("the study has a run with one of these external_ids already; nothing was stored") from exc
 
 
 def read_runs(runs: Sequence[Run]) -> list[RunRead]:
@@ -95,17 +155,34 @@ def read_runs(runs: Sequence[Run]) -> list[RunRead]:
     return [RunRead.model_validate(run) for run in runs]
 
 
-def list_runs(
-    session: Session, study_id: UUID, limit: int, cursor: str | None, state: RunState | None, purpose: str | None
-) -> Page[RunRead]:
+def list_runs(session: Session, study_id: UUID, query: RunQuery) -> Page[RunRead]:
     """The runs of a study, oldest first."""
     find_study(session, study_id)
-    rows = select(Run).where(Run.study_id == study_id)
-    if state is not None:
-        rows = rows.where(Run.state == state)
-    if purpose is not None:
-        rows = rows.where(Run.purpose == purpose)
-    return page(session, rows, Run.id, limit, cursor, read_runs)
+    rows = filtered(select(Run).where(Run.study_id == study_id), query)
+    if query.state:
+        rows = rows.where(Run.state.in_(query.state))
+    if query.agent_id is not None:
+        rows = rows.where(Run.agent_id == query.agent_id)
+    return page(session, rows, Run.id, query.limit, query.cursor, read_runs)
+
+
+def filtered(rows: Rows, wanted: RunFilter) -> Rows:
+    """The rows of runs that are as ``wanted``."""
+    for column, value in (
+        (Run.purpose, wanted.purpose),
+        (Run.source, wanted.source),
+        (Run.exclude_from_fit, wanted.exclude_from_fit),
+        (Run.recommendation_id, wanted.recommendation_id),
+        (Run.model_params, wanted.model_params),
+    ):
+        if value is not None:
+            rows = rows.where(column == value)
+    if wanted.label:
+        rows = rows.where(Run.label.icontains(wanted.label, autoescape=True))
+    if wanted.created_after is not None:
+        # Identifiers sort by creation: the first condition is where the index starts.
+        rows = rows.where(Run.id >= first_id(wanted.created_after), Run.created_at > wanted.created_after)
+    return rows
 
 
 def find_run(session: Session, run_id: UUID, for_update: bool = False) -> Run:
@@ -114,10 +191,10 @@ def find_run(session: Session, run_id: UUID, for_update: bool = False) -> Run:
     Raises:
         NotFound: no run has this identifier.
     """
-    run = session.get(Run, run_id, with_for_update=True if for_update else None)
+    rows = visible(session, select(Run), Run.study_id).where(Run.id == run_id)
+    run = session.scalar(rows.with_for_update(key_share=True) if for_update else rows)
     if run is None:
         raise NotFound(f"there is no run {run_id}")
-    check_study(session, run.study_id)
     return run
 
 
@@ -136,21 +213,3 @@ def get_trajectory(session: Session, run_id: UUID) -> TrajectoryRead:
     )
     points = [TrajectoryPoint.model_validate({"train_tokens": m.train_tokens, "losses": m.losses}) for m in measured]
     return TrajectoryRead(run_id=run.id, points=points)
-
-
-def cancel_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
-    """Take a run back. An agent that trains it learns so by its next heartbeat; cancelling twice is one cancelling.
-
-    Raises:
-        Conflict: the run has ended already.
-    """
-    run = find_run(session, run_id, for_update=True)
-    if run.state in (RunState.QUEUED, RunState.LEASED):
-        run.state = RunState.CANCELLED
-        run.agent_id = run.lease_expires_at = None
-        run.finished_at = now
-        record(session, "run.cancelled", now, study_id=run.study_id, subject_id=run.id)
-        session.commit()
-    elif run.state is not RunState.CANCELLED:
-        raise Conflict(f"run {run.id} has {run.state} already; only a queued or leased run can be cancelled")
-    return RunRead.model_validate(run)

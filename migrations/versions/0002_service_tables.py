@@ -82,7 +82,9 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=50), nullable=False),
         sa.Column("cron", sa.String(length=200), nullable=False),
         sa.Column("time_zone", sa.String(length=100), nullable=False),
-        sa.Column("missed", sa.String(length=20), nullable=False),
+        sa.Column(
+            "missed", sa.Enum("skip", "once", "all", name="missed", native_enum=False, length=20), nullable=False
+        ),
         sa.Column("settings", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
@@ -110,11 +112,19 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("schedule_id", sa.Uuid(), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "cause",
+            sa.Enum("due", "missed", "skipped", "manual", name="firingcause", native_enum=False, length=20),
+            nullable=False,
+        ),
         sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("waits_for", sa.Uuid(), nullable=True),
         sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_firings_job_id_jobs")),
+        sa.ForeignKeyConstraint(["waits_for"], ["jobs.id"], name=op.f("fk_firings_waits_for_jobs")),
         sa.ForeignKeyConstraint(
             ["schedule_id"], ["schedules.id"], name=op.f("fk_firings_schedule_id_schedules"), ondelete="CASCADE"
         ),
@@ -123,6 +133,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("firings") as batch_op:
         batch_op.create_index("ix_firings_page", ["schedule_id", "id"], unique=False)
+        batch_op.create_index("ix_firings_waiting", ["waits_for"], unique=False)
 
     op.create_table(
         "logins",
@@ -144,6 +155,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("attempt", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("agent_id", sa.Uuid(), nullable=False),
+        sa.Column("stack_size", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
@@ -168,14 +180,22 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("agents") as batch_op:
         batch_op.add_column(sa.Column("draining", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("study_id", sa.Uuid(), nullable=True))
 
     with op.batch_alter_table("recommendations") as batch_op:
+        batch_op.add_column(sa.Column("model_params", sa.Double(), nullable=True))
+        batch_op.add_column(sa.Column("train_tokens", sa.Double(), nullable=True))
+        batch_op.add_column(sa.Column("pareto", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("details", sa.JSON(none_as_null=True), nullable=True))
 
     with op.batch_alter_table("runs") as batch_op:
         batch_op.add_column(sa.Column("external_id", sa.String(length=300), nullable=True))
         batch_op.add_column(sa.Column("import_id", sa.Uuid(), nullable=True))
         batch_op.create_index("ix_runs_external", ["study_id", "external_id"], unique=True)
+        batch_op.create_index("ix_runs_agent", ["agent_id", "id"], unique=False)
+        batch_op.create_index("ix_runs_batch", ["state", "batch_key", "queue_rank", "id"], unique=False)
+        batch_op.create_index("ix_runs_state", ["study_id", "state", "id"], unique=False)
+        batch_op.drop_index("ix_runs_count")
 
     with op.batch_alter_table("studies") as batch_op:
         batch_op.add_column(sa.Column("budget_flops", sa.Double(), nullable=True))
@@ -191,6 +211,10 @@ def upgrade() -> None:
     with op.batch_alter_table("fits") as batch_op:
         batch_op.add_column(sa.Column("runs_left_out", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("targets_used", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("runs_excluded", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("runs_filtered", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("run_filter", sa.JSON(none_as_null=True), nullable=True))
+        batch_op.add_column(sa.Column("findings", sa.JSON(none_as_null=True), nullable=True))
     # Until now no study could get another target.
     op.execute("UPDATE fits SET targets_used = (SELECT count(*) FROM targets WHERE targets.study_id = fits.study_id)")
 
@@ -205,6 +229,10 @@ def downgrade() -> None:
         batch_op.drop_column("definition")
 
     with op.batch_alter_table("fits") as batch_op:
+        batch_op.drop_column("findings")
+        batch_op.drop_column("run_filter")
+        batch_op.drop_column("runs_filtered")
+        batch_op.drop_column("runs_excluded")
         batch_op.drop_column("targets_used")
         batch_op.drop_column("runs_left_out")
 
@@ -220,19 +248,28 @@ def downgrade() -> None:
         batch_op.drop_column("budget_flops")
 
     with op.batch_alter_table("runs") as batch_op:
+        batch_op.create_index("ix_runs_count", ["study_id", "state"], unique=False)
+        batch_op.drop_index("ix_runs_state")
+        batch_op.drop_index("ix_runs_batch")
+        batch_op.drop_index("ix_runs_agent")
         batch_op.drop_index("ix_runs_external")
         batch_op.drop_column("import_id")
         batch_op.drop_column("external_id")
 
     with op.batch_alter_table("recommendations") as batch_op:
         batch_op.drop_column("details")
+        batch_op.drop_column("pareto")
+        batch_op.drop_column("train_tokens")
+        batch_op.drop_column("model_params")
 
     with op.batch_alter_table("agents") as batch_op:
+        batch_op.drop_column("study_id")
         batch_op.drop_column("draining")
 
     op.drop_table("run_attempts")
     op.drop_table("logins")
     with op.batch_alter_table("firings") as batch_op:
+        batch_op.drop_index("ix_firings_waiting")
         batch_op.drop_index("ix_firings_page")
 
     op.drop_table("firings")

@@ -204,7 +204,7 @@ def test_a_lease_that_runs_out_returns_the_run_until_attempts_are_used_up(
         clock.advance(0.001)
     assert claim(api, agent) == []
     run = api.get(f"/v1/studies/{study}/runs").json()["items"][0]
-    assert run["state"] == "failed"
+    assert run["state"] == "stale"
     assert run["error"] == "the lease of attempt 5 of 5 ran out: its agent sent no heartbeat"
     assert run["finished_at"] is not None
 

@@ -10,7 +10,7 @@ export const STATES = {
   failed: { sign: "✕", kind: "bad", about: "diverged, or out of attempts" },
   cancelled: { sign: "–", kind: "plain", about: "taken back by a user" },
   pruned: { sign: "✂", kind: "plain", about: "stopped early on purpose" },
-  stale: { sign: "?", kind: "bad", about: "its agents fell silent as often as attempts are allowed" },
+  stale: { sign: "◌", kind: "bad", about: "its agents fell silent as often as attempts are allowed" },
 };
 
 /** @param {string} state @returns {HTMLElement} */

@@ -1,0 +1,93 @@
+"""The history of a run: a row for every claim, closed when the attempt ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.models import RunAttempt
+from app.schemas.common import Page
+from app.schemas.runs import AttemptOutcome, AttemptRead
+from app.services.budgets import Cost, flops_of, spend
+from app.services.pages import page
+from app.services.runs import find_run
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended. ``cost`` is what its agent reported, or None where the agent said nothing."""
+
+    run_id: UUID
+    attempt: int
+    outcome: AttemptOutcome
+    reason: str | None
+    at: datetime
+    study_id: UUID
+    model_params: int | None
+    progress_tokens: int
+    cost: Cost | None = None
+
+
+def start_attempts(session: Session, runs: Sequence[Row], agent_id: UUID, now: datetime) -> None:
+    """Note that ``agent_id`` holds ``runs``, rows with an id and an attempt. The caller commits."""
+    rows = [
+        {"run_id": run.id, "attempt": run.attempt, "agent_id": agent_id, "stack_size": len(runs), "started_at": now}
+        for run in runs
+    ]
+    session.execute(insert(RunAttempt), rows)
+
+
+def end_attempts(session: Session, ended: Sequence[Ended]) -> None:
+    """Close attempts and settle what they cost their studies. The caller commits, and soon: studies are locked."""
+    if not ended:
+        return
+    held = _held_seconds(session, [one for one in ended if one.cost is None])
+    statement = (
+        update(RunAttempt)
+        .where(RunAttempt.run_id == bindparam("of_run"), RunAttempt.attempt == bindparam("of_attempt"))
+        .values(ended_at=bindparam("at"), outcome=bindparam("how"), reason=bindparam("why"))
+    )
+    rows = [
+        {"of_run": one.run_id, "of_attempt": one.attempt, "at": one.at, "how": one.outcome, "why": one.reason}
+        for one in ended
+    ]
+    session.connection().execute(statement, rows)
+    spend(session, _by_study(ended, held))
+
+
+def _by_study(ended: Iterable[Ended], held_seconds: dict[UUID, float]) -> dict[UUID, Cost]:
+    costs: dict[UUID, Cost] = {}
+    for one in ended:
+        cost = one.cost or Cost(flops_of(one.model_params, one.progress_tokens), held_seconds.get(one.run_id, 0.0))
+        costs[one.study_id] = costs.get(one.study_id, Cost()) + cost
+    return costs
+
+
+def _held_seconds(session: Session, ended: Sequence[Ended]) -> dict[UUID, float]:
+    """How long each attempt held its agent, over the runs that were claimed with it."""
+    if not ended:
+        return {}
+    until = {(one.run_id, one.attempt): one.at for one in ended}
+    rows = session.execute(
+        select(RunAttempt.run_id, RunAttempt.attempt, RunAttempt.started_at, RunAttempt.stack_size).where(
+            RunAttempt.run_id.in_([one.run_id for one in ended]), RunAttempt.ended_at.is_(None)
+        )
+    )
+    return {
+        row.run_id: max((until[row.run_id, row.attempt] - row.started_at).total_seconds(), 0.0) / row.stack_size
+        for row in rows
+        if (row.run_id, row.attempt) in until
+    }
+
+
+def list_attempts(session: Session, run_id: UUID, limit: int, cursor: str | None) -> Page[AttemptRead]:
+    """The attempts at a run, first to last."""
+    rows = select(RunAttempt).where(RunAttempt.run_id == find_run(session, run_id).id)
+    return page(
+        session, rows, RunAttempt.attempt, limit, cursor, lambda found: [AttemptRead.model_validate(r) for r in found]
+    )

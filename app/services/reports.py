@@ -1,0 +1,258 @@
+"""What agents report about the runs that they hold: measurements, results, failures, and runs given back.
+
+Every report names its attempt. One that comes when another attempt holds the run, or none does, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.errors import LeaseLost, NotFound
+from app.models import Measurement, Run, Target
+from app.schemas.agents import (
+    CompletionBatchCreate,
+    CompletionBatchRead,
+    CompletionCreate,
+    FailureCreate,
+    MeasurementCreate,
+    ReleaseCreate,
+)
+from app.schemas.runs import AttemptOutcome, RunState
+from app.services.access import visible
+from app.services.attempts import Ended, end_attempts
+from app.services.budgets import Cost, flops_of
+from app.services.events import record
+from proxy_training.spec import ProxyResult, TrajectoryPoint
+
+_COLUMNS = (
+    Run.id,
+    Run.study_id,
+    Run.state,
+    Run.attempt,
+    Run.max_attempts,
+    Run.model_params,
+    Run.progress_tokens,
+    Run.result.is_not(None).label("has_result"),
+)
+_ENDED = ("state", "error", "losses", "result", "realised_weights", "wall_seconds", "progress_tokens", "finished_at")
+
+
+def measure(session: Session, run_id: UUID, body: MeasurementCreate) -> None:
+    """Take in a point of the trajectory; the same point again replaces it.
+
+    Raises:
+        LeaseLost: another attempt holds the run, or none does.
+    """
+    run = _held_run(session, run_id, body.attempt)
+    _store_points(session, run.id, run.attempt, [body.point])
+    _change(session, run.id, progress_tokens=max(run.progress_tokens, body.point.train_tokens))
+    session.commit()
+
+
+def complete(session: Session, run_id: UUID, body: CompletionCreate, now: datetime) -> None:
+    """Take in the result. The same attempt may report again, for its first answer may have been lost on the way.
+
+    A diverged run has failed: training it again would diverge again.
+
+    Raises:
+        LeaseLost: another attempt holds the run, or none does.
+    """
+    run = _run(session, run_id)
+    if _is_repeated(run, body.attempt):
+        return
+    _require_lease(run, body.attempt)
+    _take_in(session, [(run, body.result)], now)
+    session.commit()
+
+
+def complete_many(session: Session, body: CompletionBatchCreate, now: datetime) -> CompletionBatchRead:
+    """Take in the results of a stack. Those that come too late are named; the others count all the same."""
+    runs = _locked(session, {report.run_id for report in body.results})
+    fresh: dict[UUID, tuple[Row, ProxyResult]] = {}
+    lost: list[UUID] = []
+    for report in body.results:
+        run = runs.get(report.run_id)
+        if run is None or not (_is_repeated(run, report.attempt) or _holds(run, report.attempt)):
+            lost.append(report.run_id)
+        elif not _is_repeated(run, report.attempt):
+            fresh.setdefault(run.id, (run, report.result))
+    if fresh:
+        _take_in(session, list(fresh.values()), now)
+    session.commit()
+    return CompletionBatchRead(lost=lost)
+
+
+def fail(session: Session, run_id: UUID, body: FailureCreate, now: datetime) -> None:
+    """The attempt broke. The run is queued again when the agent asks for it and attempts are left.
+
+    Raises:
+        LeaseLost: another attempt holds the run, or none does.
+    """
+    run = _held_run(session, run_id, body.attempt)
+    error = f"attempt {run.attempt} of {run.max_attempts} failed: {body.reason}"
+    if body.retry and run.attempt < run.max_attempts:
+        state = _back_to_queue(session, run, error=error)
+    else:
+        state = RunState.FAILED
+        _change(session, run.id, state=state, lease_expires_at=None, finished_at=now, error=error)
+    data = {"attempt": run.attempt, "state": state.value, "reason": body.reason[:500]}
+    record(session, "run.failed", now, study_id=run.study_id, subject_id=run.id, data=data)
+    end_attempts(session, [_ended(run, AttemptOutcome.FAILED, body.reason, now)])
+    session.commit()
+
+
+def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) -> None:
+    """The agent gives the run back unharmed. The next claim has a new number, and as many attempts remain as before.
+
+    Raises:
+        LeaseLost: another attempt holds the run, or none does.
+    """
+    run = _held_run(session, run_id, body.attempt)
+    _back_to_queue(session, run, max_attempts=run.max_attempts + 1)
+    record(session, "run.preempted", now, study_id=run.study_id, subject_id=run.id, data={"attempt": run.attempt})
+    end_attempts(session, [_ended(run, AttemptOutcome.PREEMPTED, "its agent gave it back", now)])
+    session.commit()
+
+
+def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: datetime) -> None:
+    """Store results of runs that are locked and held by the attempt that reports them."""
+    targets = _targets(session, {run.study_id for run, _ in results})
+    rows, ended = [], []
+    for run, result in results:
+        row = _outcome(result, targets[run.study_id], now)
+        rows.append(row | {"of_run": run.id})
+        how = AttemptOutcome.SUCCEEDED if row["state"] is RunState.SUCCEEDED else AttemptOutcome.FAILED
+        cost = Cost(flops_of(run.model_params, result.train_tokens), result.wall_seconds)
+        ended.append(_ended(run, how, row["error"], now, cost))
+        data = {"attempt": run.attempt} if row["error"] is None else _failure(run, row["error"])
+        record(session, f"run.{how.value}", now, study_id=run.study_id, subject_id=run.id, data=data)
+        _store_points(session, run.id, run.attempt, result.trajectory)
+    statement = update(Run).where(Run.id == bindparam("of_run"))
+    values = {name: bindparam(name) for name in _ENDED}
+    session.connection().execute(statement.values(lease_expires_at=None, **values), rows)
+    end_attempts(session, ended)
+
+
+def _failure(run: Row, reason: str) -> dict[str, Any]:
+    return {"attempt": run.attempt, "state": RunState.FAILED.value, "reason": reason[:500]}
+
+
+def _outcome(result: ProxyResult, targets: Sequence[str], now: datetime) -> dict[str, Any]:
+    """The columns that a result fills."""
+    losses = {name: result.losses[name].model_dump(mode="json") for name in targets if name in result.losses}
+    error = _why_no_data_point(result, losses, targets)
+    return {
+        "state": RunState.SUCCEEDED if error is None else RunState.FAILED,
+        "error": error,
+        "losses": losses or None,
+        "result": result.model_dump(mode="json", exclude={"trajectory"}),
+        "realised_weights": dict(result.realised_weights) or None,
+        "wall_seconds": result.wall_seconds,
+        "progress_tokens": result.train_tokens,
+        "finished_at": now,
+    }
+
+
+def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], targets: Sequence[str]) -> str | None:
+    if result.status == "diverged":
+        return f"diverged: {result.message or 'the loss was not finite'}"
+    if not losses:
+        return f"it measured {', '.join(result.losses)}, but the targets of the study are {', '.join(targets)}"
+    return None
+
+
+def _targets(session: Session, study_ids: Collection[UUID]) -> dict[UUID, list[str]]:
+    rows = select(Target.study_id, Target.name).where(Target.study_id.in_(study_ids)).order_by(Target.position)
+    named: dict[UUID, list[str]] = {}
+    for study_id, name in session.execute(rows):
+        named.setdefault(study_id, []).append(name)
+    return named
+
+
+def _locked(session: Session, run_ids: Collection[UUID]) -> dict[UUID, Row]:
+    """Those of the runs that the caller may see, locked until the transaction ends."""
+    rows = visible(session, select(*_COLUMNS), Run.study_id).where(Run.id.in_(run_ids)).order_by(Run.id)
+    return {run.id: run for run in session.execute(rows.with_for_update(key_share=True))}
+
+
+def _run(session: Session, run_id: UUID) -> Row:
+    run = _locked(session, [run_id]).get(run_id)
+    if run is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run
+
+
+def _held_run(session: Session, run_id: UUID, attempt: int) -> Row:
+    run = _run(session, run_id)
+    _require_lease(run, attempt)
+    return run
+
+
+def _holds(run: Row, attempt: int) -> bool:
+    return run.state is RunState.LEASED and run.attempt == attempt
+
+
+def _is_repeated(run: Row, attempt: int) -> bool:
+    return run.attempt == attempt and run.has_result
+
+
+def _require_lease(run: Row, attempt: int) -> None:
+    if not _holds(run, attempt):
+        raise LeaseLost(
+            f"run {run.id} is {run.state} at attempt {run.attempt}; attempt {attempt} may not write to it any more"
+        )
+
+
+def _change(session: Session, run_id: UUID, **values: object) -> None:
+    statement = update(Run).where(Run.id == run_id).values(values)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _back_to_queue(session: Session, run: Row, **values: object) -> RunState:
+    _change(session, run.id, state=RunState.QUEUED, agent_id=None, lease_expires_at=None, **values)
+    return RunState.QUEUED
+
+
+def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, cost: Cost | None = None) -> Ended:
+    return Ended(
+        run_id=run.id,
+        attempt=run.attempt,
+        outcome=how,
+        reason=reason,
+        at=now,
+        study_id=run.study_id,
+        model_params=run.model_params,
+        progress_tokens=run.progress_tokens,
+        cost=cost,
+    )
+
+
+def _store_points(session: Session, run_id: UUID, attempt: int, points: Sequence[TrajectoryPoint]) -> None:
+    """Insert or replace points of an attempt; of two at the same tokens the later one counts."""
+    by_tokens = {point.train_tokens: point for point in points}
+    rows = [
+        {
+            "run_id": run_id,
+            "attempt": attempt,
+            "train_tokens": tokens,
+            "losses": {name: measured.model_dump(mode="json") for name, measured in point.losses.items()},
+        }
+        for tokens, point in by_tokens.items()
+    ]
+    if not rows:
+        return
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(Measurement)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["run_id", "attempt", "train_tokens"], set_={"losses": statement.excluded.losses}
+        ),
+        rows,
+    )
