@@ -98,6 +98,9 @@ def test_an_unknown_option_is_refused_with_those_that_there_are() -> None:
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(name: str, value: Any) -> None:
+    def read() -> dict[str, Any]:
+        typed = read_options(Picky(), {name: value}) if isinstance(value, str) else {name: value}
+        return with_defaults(Picky(), {"steps": 1} | typed)
+
     with pytest.raises(ExportError, match=f'option "{name}" is'):
-        read = read_options(Picky(), {name: value}) if isinstance(value, str) else {name: value}
-        with_defaults(Picky(), {"steps": 1} | read)
+        read()
