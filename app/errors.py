@@ -116,6 +116,10 @@ class StorageFull(ServiceError):
     """The disk of the database is full; nothing was stored."""
 
 
+class TrackerUnavailable(ServiceError):
+    """The tracker that was asked does not answer as it should."""
+
+
 # An error takes the status of the nearest class in its inheritance.
 STATUS: dict[type[Exception], int] = {
     ServiceError: 500,
@@ -132,6 +136,7 @@ STATUS: dict[type[Exception], int] = {
     MixError: 422,
     PreconditionRequired: 428,
     TooManyRequests: 429,
+    TrackerUnavailable: 502,
     DatabaseUnavailable: 503,
     StorageFull: 507,
 }

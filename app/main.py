@@ -25,6 +25,7 @@ from app.routes import (
     exports,
     fits,
     health,
+    imports,
     keys,
     recommendations,
     runs,
@@ -62,14 +63,14 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
-    for routes in (*resources, keys):
+    for routes in (*resources, imports, keys):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)
     install_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={"/imports": settings.max_import_bytes})
     app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import RefusedToStart
 from app.loopback import is_loopback
+from app.origins import origin_of
 
 ENV_PREFIX = "MIXWRIGHT_"
 DATABASE_FILE = "mixwright.sqlite3"
@@ -37,6 +38,12 @@ class Settings(BaseSettings):
     rate_limit: str = Field(default="600/second", description="calls of one key")
     failed_login_limit: str = Field(default="20/minute", description="wrong keys, or tries to log in, of one address")
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
+    max_import_bytes: int = Field(default=512 * 2**20, ge=1024, description="files of one import, also unpacked")
+    # Trackers that imports may ask, as origins; a bare host means https. Their credentials come from the variables that
+    # the trackers' own tools read.
+    import_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    mlflow_tracking_token: SecretStr | None = Field(default=None, validation_alias="mlflow_tracking_token")
+    wandb_api_key: SecretStr | None = Field(default=None, validation_alias="wandb_api_key")
 
     workers: int = Field(default=1, ge=0, le=64, description="job processes that compute fits and recommendations")
     run_max_attempts: int = Field(default=5, ge=1, le=100)
@@ -48,10 +55,17 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "import_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("import_hosts", mode="after")
+    @classmethod
+    def _known_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            origin_of(each)
+        return value
 
     @field_validator("api_key", mode="after")
     @classmethod

@@ -46,6 +46,13 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
         InvalidRequest: a name given twice, priors that are incomplete, targets without any weight.
         Infeasible: no mixture satisfies the constraints.
     """
+    study = add_study(session, body, now)
+    session.commit()
+    return read_studies(session, [study])[0]
+
+
+def add_study(session: Session, body: StudyCreate, now: datetime) -> Study:
+    """As :func:`create_study`, for an import that stores its runs in the same transaction: the caller commits."""
     check_unbound(session, "create a study")
     check_unique("targets", [target.name for target in body.targets])
     check_target_weights(target.weight for target in body.targets)
@@ -71,8 +78,7 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
     ]
     session.add(study)
     record(session, "study.created", now, study_id=study.id, subject_id=study.id, data={"name": study.name})
-    session.commit()
-    return read_studies(session, [study])[0]
+    return study
 
 
 def find_study(session: Session, study_id: UUID, for_update: bool = False) -> Study:

@@ -1,0 +1,226 @@
+"""Checked runs of an import against the rows that a study has, and their way into the table.
+
+A run is known again by its id in the source. One that is stored with the same values is left alone; one with other
+values is left alone too, unless the import may replace it.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.ids import new_ids
+from app.models import Run, Study
+from app.schemas.runs import RunSource, RunState
+from app.services.domain_versions import carried_names
+from app.services.import_check import Checked
+
+# SQLite takes a limited number of values in one statement; and only so many rows are held as JSON at a time.
+_AT_ONCE = 5_000
+_COLUMNS = (
+    Run.id,
+    Run.external_id,
+    Run.state,
+    Run.domain_set_id,
+    Run.weights,
+    Run.losses,
+    Run.model_params,
+    Run.train_tokens,
+    Run.seed,
+)
+# JSON keeps floats exactly; a source that was written with fewer digits still tells the same run.
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Change:
+    """A stored run and what the source tells of it now. ``losses`` are those it gets."""
+
+    run_id: UUID
+    run: Checked
+    losses: dict[str, Any]
+    before: dict[str, Any]
+
+
+@dataclass
+class Comparison:
+    """What each checked run is to the study."""
+
+    new: list[Checked] = field(default_factory=list)
+    same: set[str] = field(default_factory=set)
+    differing: list[Change] = field(default_factory=list)
+    more_measured: list[Change] = field(default_factory=list)
+    # Measurements of a run that the study lacks, or that has not succeeded (with its state).
+    homeless: list[tuple[str, RunState | None]] = field(default_factory=list)
+
+
+def compare(session: Session, study: Study, axes: Axes, runs: Sequence[Checked]) -> Comparison:
+    """Look every run up by its id in the source; measurements without weights by our own id too."""
+    found = Comparison()
+    carried = carried_names(study, study.domain_set)
+    for start in range(0, len(runs), _AT_ONCE):
+        part = runs[start : start + _AT_ONCE]
+        stored = _stored(session, study.id, part)
+        for run in part:
+            row = stored.get(run.external_id)
+            if run.weights is None:
+                _compare_measurements(found, axes, run, row)
+            elif row is None:
+                found.new.append(run)
+            elif _is_same(axes, run, row, carried.get(row.domain_set_id, {})):
+                found.same.add(run.external_id)
+            else:
+                found.differing.append(Change(row.id, run, axes.losses(run), _before(row)))
+    return found
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The domains and targets that checked runs are arrays along."""
+
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    def weights(self, run: Checked) -> dict[str, float]:
+        assert run.weights is not None
+        return dict(zip(self.domains, run.weights, strict=True))
+
+    def losses(self, run: Checked) -> dict[str, Any]:
+        """``{target: {"value", "stderr"}}`` of what was measured."""
+        stderrs: Iterable[float] = run.stderrs if run.stderrs is not None else [math.nan] * len(self.targets)
+        return {
+            name: {"value": value, "stderr": None if stderr != stderr else stderr}
+            for name, value, stderr in zip(self.targets, run.values, stderrs, strict=True)
+            if value == value
+        }
+
+
+def store(session: Session, study: Study, axes: Axes, runs: Sequence[Checked], import_id: UUID, now: datetime) -> None:
+    """Insert new runs."""
+    keys = iter(new_ids(len(runs), now))
+    for start in range(0, len(runs), _AT_ONCE):
+        part = runs[start : start + _AT_ONCE]
+        rows = [
+            _row(key, study, axes, run, import_id, now) for key, run in zip(islice(keys, len(part)), part, strict=True)
+        ]
+        session.execute(insert(Run.__table__), rows)  # type: ignore[arg-type]  # a table, whose type is wider
+
+
+def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change], import_id: UUID) -> None:
+    """Give stored runs the values of the source; weights only where the source tells them."""
+    for change in changes:
+        run = change.run
+        values: dict[str, Any] = {"losses": change.losses, "import_id": import_id}
+        if run.weights is not None:
+            values |= {
+                "domain_set_id": study.domain_set.id,
+                "weights": axes.weights(run),
+                "model_params": run.model_params,
+                "train_tokens": run.train_tokens,
+                "progress_tokens": run.train_tokens or 0,
+                "seed": run.seed,
+            }
+        session.execute(update(Run).where(Run.id == change.run_id).values(values), execution_options=_PLAIN)
+
+
+# No object of these rows is loaded in the session, so none has to be looked for.
+_PLAIN = {"synchronize_session": False}
+
+
+def _row(key: UUID, study: Study, axes: Axes, run: Checked, import_id: UUID, now: datetime) -> dict[str, Any]:
+    return {
+        "id": key,
+        "study_id": study.id,
+        "domain_set_id": study.domain_set.id,
+        "label": run.label,
+        "purpose": "swarm",
+        "state": RunState.SUCCEEDED,
+        "source": RunSource.IMPORTED,
+        "exclude_from_fit": False,
+        "weights": axes.weights(run),
+        "seed": run.seed,
+        "model_params": run.model_params,
+        "train_tokens": run.train_tokens,
+        "queue_rank": 0,
+        "attempt": 0,
+        "max_attempts": 1,
+        "progress_tokens": run.train_tokens or 0,
+        "losses": axes.losses(run),
+        "external_id": run.external_id,
+        "import_id": import_id,
+        "created_at": now,
+        "finished_at": now,
+    }
+
+
+def _stored(session: Session, study_id: UUID, runs: Sequence[Checked]) -> dict[str, Row[Any]]:
+    rows = select(*_COLUMNS).where(Run.study_id == study_id)
+    ids = [run.external_id for run in runs]
+    stored: dict[str, Row[Any]] = {}
+    for row in session.execute(rows.where(Run.external_id.in_(ids))):
+        stored[row.external_id] = row
+    ours = {
+        key: run.external_id
+        for run in runs
+        if run.weights is None and run.external_id not in stored and (key := _own_id(run.external_id))
+    }
+    if ours:
+        for row in session.execute(rows.where(Run.id.in_(list(ours)))):
+            stored[ours[row.id]] = row
+    return stored
+
+
+def _own_id(text: str) -> UUID | None:
+    try:
+        return UUID(text) if len(text) == 36 else None
+    except ValueError:
+        return None
+
+
+def _compare_measurements(found: Comparison, axes: Axes, run: Checked, row: Row[Any] | None) -> None:
+    if row is None or row.state is not RunState.SUCCEEDED:
+        found.homeless.append((run.external_id, None if row is None else row.state))
+        return
+    told, have = axes.losses(run), row.losses or {}
+    change = Change(row.id, run, {**have, **told}, _before(row))
+    if any(name in have and not _close(have[name]["value"], value["value"]) for name, value in told.items()):
+        found.differing.append(change)
+    elif told.keys() <= have.keys():
+        found.same.add(run.external_id)
+    else:
+        found.more_measured.append(change)
+
+
+def _before(row: Row[Any]) -> dict[str, Any]:
+    return {"weights": row.weights, "losses": row.losses}
+
+
+def _is_same(axes: Axes, run: Checked, row: Row[Any], names: Mapping[str, str]) -> bool:
+    if (run.model_params, run.train_tokens, run.seed) != (row.model_params, row.train_tokens, row.seed):
+        return False
+    if row.state is not RunState.SUCCEEDED:
+        return False
+    weights = {names.get(name, name): weight for name, weight in row.weights.items()}
+    if weights.keys() - set(axes.domains):
+        return False
+    losses = row.losses or {}
+    stored = array("d", [weights.get(name, 0.0) for name in axes.domains])
+    values = array("d", [losses[name]["value"] if name in losses else math.nan for name in axes.targets])
+    return _all_close(run.weights or (), stored) and _all_close(run.values, values)
+
+
+def _all_close(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(map(_close, one, other))
+
+
+def _close(a: float, b: float) -> bool:
+    return a == b or (a != a and b != b) or math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
