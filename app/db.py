@@ -2,11 +2,15 @@
 
 A transaction that writes is opened by :meth:`Database.write`: on SQLite it starts with ``BEGIN IMMEDIATE``, so that
 it waits for its turn at the start and never fails in the middle; on PostgreSQL it is an ordinary transaction.
+
+SQLite lets writers wait by trying again and again, with pauses, in no order. The threads of one process therefore
+take turns at a lock first, so that many at once are as fast as one and none waits for long; only processes try.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
@@ -15,12 +19,15 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.principal import Principal
 
 # How long a transaction waits for another one on SQLite before it gives up.
 BUSY_TIMEOUT_SECONDS = 30
 _BEGIN = "sqlite_begin"
+_IMMEDIATE = "BEGIN IMMEDIATE"
+_HAS_TURN = "has_turn_to_write"
 
 
 class UnitOfWork(Protocol):
@@ -34,7 +41,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _create_engine(url)
-        self._writing = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._writing = self.engine.execution_options(**{_BEGIN: _IMMEDIATE})
         self._info: dict[str, Any] = {}
         self._unit: UnitOfWork | None = None
 
@@ -87,7 +94,9 @@ def _create_engine(url: str) -> Engine:
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    turns = _Turns()
+    event.listen(engine, "begin", turns.begin)
+    event.listen(engine, "checkin", turns.end)
     return engine
 
 
@@ -106,5 +115,21 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+class _Turns:
+    """The turns of one process to write to one SQLite database: taken before BEGIN, given back with the connection."""
+
+    def __init__(self) -> None:
+        self._free = threading.Lock()
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction; one that writes waits for its turn, as long as it would wait for another process."""
+        how = connection.get_execution_options().get(_BEGIN, "BEGIN")
+        if how == _IMMEDIATE and self._free.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            connection.info[_HAS_TURN] = True
+        connection.exec_driver_sql(how)
+
+    def end(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        """The connection is done with, whatever has happened on it."""
+        del connection
+        if record.info.pop(_HAS_TURN, False):
+            self._free.release()
