@@ -18,6 +18,7 @@ from pathlib import Path
 
 from app.client import Client
 from app.demo.errors import DemoFailed
+from app.local_key import local_key
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -33,6 +34,20 @@ class LocalService:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    data_dir: Path
+
+    @property
+    def api_key(self) -> str | None:
+        """The admin key that the service made at its first start."""
+        return local_key(self.data_dir)
+
+    def login_link(self) -> str:
+        """A link to the dashboard that logs in once, within 15 minutes."""
+        command = [sys.executable, "-m", "app.cli", "login-link", "--data-dir", str(self.data_dir)]
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DemoFailed(done.stderr.strip().removeprefix("mixwright: "))
+        return done.stdout.strip()
 
 
 @contextmanager
@@ -58,7 +73,7 @@ def local_service(data_dir: Path, corpus: Path, port: int | None) -> Iterator[Lo
             url = _wait_for_address(process, log)
         with Client(url) as client:
             client.wait_until_ready(_START_SECONDS)
-        yield LocalService(url, process, log)
+        yield LocalService(url, process, log, data_dir)
     finally:
         _stop(process)
 
@@ -83,10 +98,17 @@ def _start(data_dir: Path, corpus: Path, port: int | None, log: Path) -> subproc
     command += ["--agent", str(corpus), "--agents", str(_AGENTS), "--parent", str(os.getpid())]
     if port is not None:
         command += ["--port", str(port)]
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("MIXWRIGHT_")}
-    with log.open("wb") as out:
+    # Its own link to log in stands there too.
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         # A group of its own: Ctrl-C reaches the demo alone, which then ends the service in order.
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=kept, process_group=0)
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_environment(), process_group=0
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Settings from outside are for other services than the demo's own."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("MIXWRIGHT_")}
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -60,6 +60,7 @@ def run_demo(options: DemoOptions, console: Console) -> None:
         console.print(f"All of it as JSON: {document.absolute()}", soft_wrap=True)
         page = f"{service.url}/studies/{results.study.id}"
         if options.keep:
+            console.print(f"Log in once, within 15 minutes: {service.login_link()}", soft_wrap=True)
             console.print(f"Dashboard: {page}  (Ctrl-C stops the service)", soft_wrap=True)
             service.process.wait()
         else:
@@ -70,7 +71,7 @@ def _main_job(
     options: DemoOptions, console: Console, clock: _Clock, service: LocalService, corpus: DemoCorpus
 ) -> steps.Results:
     settings = plan.proxy_settings(corpus.corpus_hash)
-    with Client(service.url) as client:
+    with Client(service.url, service.api_key) as client:
         left = steps.cancel_leftovers(client)
         if left:
             console.print(f"Cancelled {left} runs of an earlier demo that was interrupted.")

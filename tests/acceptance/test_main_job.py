@@ -90,7 +90,10 @@ def silent(done: float, what: str) -> None:
 
 def test_text_becomes_a_verified_recommendation_though_the_agent_is_killed_in_the_swarm(corpus, tmp_path):
     settings = small(corpus)
-    with local_service(tmp_path / "service", corpus.folder, 0) as service, Client(service.url) as client:
+    with (
+        local_service(tmp_path / "service", corpus.folder, 0) as service,
+        Client(service.url, service.api_key) as client,
+    ):
         study = steps.create_study(client, corpus)
         steps.queue_swarm(client, study, settings, 24)
         kill_the_agent_at_work(client, study.id, service.process.pid)

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from app.client import Client
+from app.local_key import local_key
 from app.schemas.fits import FitCreate
 from app.schemas.runs import RunCreate
 from app.schemas.studies import DomainIn, StudyCreate, TargetIn
@@ -31,6 +32,7 @@ class Service:
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.log = folder / f"serve-{uuid4().hex}.log"
+        self.data = folder / "data"
         self._out = self.log.open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--data-dir", str(folder / "data"), *options],
@@ -52,6 +54,10 @@ class Service:
         assert wait(announced)
         assert found, self.log.read_text()
         return found[0]
+
+    def client(self) -> Client:
+        """With the key that the service left in its data folder."""
+        return Client(self.url(), local_key(self.data))
 
     def children(self) -> list[int]:
         """Of all its threads: the system counts a child as that of the thread that started it."""
@@ -95,9 +101,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
             service.finish()
 
 
-def _use(url: str) -> None:
+def _use(service: Service) -> None:
     """A fit goes through the API and the worker."""
-    with Client(url) as client:
+    with service.client() as client:
         client.wait_until_ready()
         names = ("a", "b")
         domains, targets = [DomainIn(name=name) for name in names], [TargetIn(name=name) for name in names]
@@ -113,7 +119,7 @@ def _use(url: str) -> None:
 def test_the_service_runs_replaces_a_dead_worker_and_ends_as_a_whole(start: Callable[..., Service]) -> None:
     service = start("--port", "0")
     url = service.url()
-    _use(url)
+    _use(service)
 
     port = url.rpartition(":")[2]
     second = start("--port", port, "--data-dir", str(service.log.parent / "other"))
@@ -127,7 +133,7 @@ def test_the_service_runs_replaces_a_dead_worker_and_ends_as_a_whole(start: Call
     (worker,) = service.children()
     os.kill(worker, signal.SIGKILL)
     assert wait(lambda: any(alive(pid) for pid in service.children() if pid != worker))
-    _use(url)
+    _use(service)
 
     tree = service.children()
     os.killpg(service.process.pid, signal.SIGINT)
@@ -141,7 +147,7 @@ def test_the_service_runs_replaces_a_dead_worker_and_ends_as_a_whole(start: Call
 @pytest.mark.slow
 def test_no_process_outlives_kill_9_and_the_next_start_goes_on(start: Callable[..., Service]) -> None:
     service = start("--port", "0")
-    with Client(service.url()) as client:
+    with service.client() as client:
         client.create_study(StudyCreate(name="kept", domains=[DomainIn(name="a")], targets=[TargetIn(name="a")]))
     tree = service.children()
     assert len(tree) == 1
@@ -150,7 +156,7 @@ def test_no_process_outlives_kill_9_and_the_next_start_goes_on(start: Callable[.
     assert wait(lambda: not any(alive(pid) for pid in tree), 15)
 
     again = start("--port", "0", "--workers", "0")
-    with Client(again.url()) as client:
+    with again.client() as client:
         assert [study.name for study in client.list_studies().items] == ["kept"]
     again.process.send_signal(signal.SIGTERM)
     assert again.finish() == 0
@@ -165,7 +171,7 @@ def _refusal(settings: Settings, corpus: Path | None = None) -> str:
 
     agents = None if corpus is None else LocalAgents(corpus)
     with pytest.raises(RefusedToStart) as refused:
-        serve(settings, agents, lambda url: pytest.fail(f"it started at {url}"))
+        serve(settings, agents, lambda started: pytest.fail(f"it started: {started}"))
     return refused.value.detail
 
 

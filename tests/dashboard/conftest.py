@@ -18,12 +18,14 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from pydantic import SecretStr
 
 from app.main import create_app
 from app.migrate import upgrade
 from app.settings import Settings
 from tests.dashboard.seeding import fill
 
+KEY = "the-key-of-the-dashboard"
 FLAGS = (
     "--no-sandbox",  # the tests may run as root
     "--disable-gpu",
@@ -43,12 +45,14 @@ class Service:
     url: str
     settings: Settings
     api: httpx.Client
+    cookie: dict[str, Any]
     seeded: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Service]:
+def running(folder: Path) -> Iterator[Service]:
     """The application under Uvicorn in a thread, until the block is left."""
+    settings = Settings(data_dir=folder, workers=0, api_key=SecretStr(KEY))
     upgrade(settings)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -57,13 +61,18 @@ def running(settings: Settings) -> Iterator[Service]:
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        key = settings.api_key
-        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=30) as api:
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as api:
             _wait(api)
-            yield Service(url, settings, api)
+            yield Service(url, settings, api, _log_in(url))
         server.should_exit = True
         thread.join(10)
+
+
+def _log_in(url: str) -> dict[str, Any]:
+    """The cookie of a login with the key, as a browser's context takes it."""
+    answer = httpx.post(f"{url}/login", data={"key": KEY})
+    ((name, value),) = answer.cookies.items()
+    return {"name": name, "value": value, "url": url, "httpOnly": True, "sameSite": "Strict"}
 
 
 def _wait(api: httpx.Client) -> None:
@@ -80,15 +89,16 @@ def _wait(api: httpx.Client) -> None:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An application with one verified study."""
-    with running(Settings(data_dir=tmp_path_factory.mktemp("service"), workers=0)) as made:
+    with running(tmp_path_factory.mktemp("service")) as made:
         made.seeded = fill(made.api, made.settings)
         yield made
 
 
 @pytest.fixture
-def fresh_service(tmp_path: Path) -> Iterator[Service]:
+def fresh_service(tmp_path: Path, context: Any) -> Iterator[Service]:
     """An application without any study."""
-    with running(Settings(data_dir=tmp_path, workers=0)) as made:
+    with running(tmp_path) as made:
+        context.add_cookies([made.cookie])
         yield made
 
 
@@ -118,9 +128,14 @@ class Watched:
 
 
 @contextmanager
-def watched(browser: Any, **options: Any) -> Iterator[Watched]:
-    """A page of its own context that records console errors, failures and policy violations."""
+def watched(browser: Any, service: Service | None = None, **options: Any) -> Iterator[Watched]:
+    """A page of its own context that records console errors, failures and policy violations.
+
+    ``service`` is one that its reader is logged in to.
+    """
     context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+    if service is not None:
+        context.add_cookies([service.cookie])
     yield _watch(context.new_page())
     context.close()
 
@@ -140,9 +155,10 @@ def _watch(page: Any) -> Watched:
 
 
 @pytest.fixture(scope="session")
-def context(browser: Any) -> Iterator[Any]:
-    """Shared by the tests, so that Plotly's bundle is compiled once."""
+def context(browser: Any, service: Service) -> Iterator[Any]:
+    """Logged in, and shared by the tests, so that Plotly's bundle is compiled once."""
     made = browser.new_context(viewport={"width": 1280, "height": 900})
+    made.add_cookies([service.cookie])
     yield made
     made.close()
 

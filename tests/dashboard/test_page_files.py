@@ -27,7 +27,7 @@ def test_pages_carry_the_strict_policy_and_no_script_or_style_of_their_own(servi
         assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", response.text) == []
         assert re.findall(r"\son\w+=|javascript:", response.text) == []
         assert re.findall(r"(?:src|href)=\"(?:https?:)?//", response.text) == []
-        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["cache-control"] == "no-store"
 
 
 def test_a_study_identifier_in_the_address_is_escaped(service: Service) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from pydantic import SecretStr
 
-from app.settings import Settings
-from tests.dashboard.conftest import Service, Watched, running, watched
+from tests.dashboard.conftest import KEY, Service, Watched, watched
 from tests.dashboard.seeding import create_study, queue, train, work
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
@@ -84,7 +82,11 @@ def _run_curl(command: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     done = subprocess.run(
-        ["sh", "-c", command.replace("curl", "curl -sf", 1)], capture_output=True, text=True, check=False
+        ["sh", "-c", command.replace("curl", "curl -sf", 1)],
+        env=os.environ | {"MIXWRIGHT_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
 
@@ -114,7 +116,7 @@ def test_every_next_step_of_a_study_is_a_command_that_works(service: Service, se
 
 def test_an_unknown_study_is_one_sentence(service: Service, browser: Any) -> None:
     unknown = uuid4()
-    with watched(browser) as window:
+    with watched(browser, service) as window:
         window.page.goto(f"{service.url}/studies/{unknown}")
         window.page.get_by_text(f"there is no study {unknown}").wait_for()
         assert not window.page.locator("#study").is_visible()
@@ -125,7 +127,7 @@ def test_an_unknown_study_is_one_sentence(service: Service, browser: Any) -> Non
 
 @pytest.mark.slow
 def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Service, browser: Any) -> None:
-    with watched(browser) as window:
+    with watched(browser, service) as window:
         page = window.page
         page.goto(f"{service.url}/studies/{service.seeded['study']}")
         page.wait_for_selector("#runs tbody tr")
@@ -136,27 +138,6 @@ def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Serv
         assert page.locator("#runs tbody tr").count() == 15
         page.context.set_offline(False)
         page.locator("#problem .notice").wait_for(state="detached", timeout=10_000)
-
-
-def test_a_service_with_a_key_asks_for_it_and_keeps_it_in_the_tab(tmp_path: Path, browser: Any) -> None:
-    settings = Settings(data_dir=tmp_path, workers=0, api_key=SecretStr("a-long-secret-key"))
-    with running(settings) as keyed, watched(browser) as window:
-        create_study(keyed.api, name="behind a key")
-        page = window.page
-        page.goto(keyed.url)
-        page.get_by_label("API key").fill("wrong")
-        page.keyboard.press("Enter")
-        page.wait_for_load_state()
-        page.get_by_label("API key").wait_for()
-        assert page.get_by_text("behind a key").count() == 0
-        page.get_by_label("API key").fill("a-long-secret-key")
-        page.keyboard.press("Enter")
-        page.get_by_role("link", name="behind a key").click()
-        page.get_by_role("heading", name="No runs yet").wait_for()
-        assert "$MIXWRIGHT_API_KEY" in page.locator("#runs pre").first.inner_text()
-        assert "a-long-secret-key" not in page.content()
-        assert page.evaluate("localStorage.length + document.cookie.length") == 0
-        assert window.violations() == []
 
 
 @pytest.mark.slow
@@ -171,7 +152,7 @@ def test_nothing_sticks_out_at_any_width(service: Service, seen: Watched) -> Non
 
 
 def test_dark_and_light_follow_the_reader_also_while_the_page_is_open(service: Service, browser: Any) -> None:
-    with watched(browser, color_scheme="dark") as window:
+    with watched(browser, service, color_scheme="dark") as window:
         page = window.page
         page.goto(f"{service.url}/studies/{service.seeded['study']}")
         page.wait_for_selector("#weights .plot .bars .point path")
