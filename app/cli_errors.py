@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires
 
 import typer
 
+from app.calls.errors import ClientError
 from app.errors import ServiceError
 from mixers.errors import MixError
 
@@ -26,7 +27,7 @@ def sentence_of(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if isinstance(error, typer.Abort):  # the input ended where an answer was asked for
         return FAILED, "stopped without an answer"
-    if isinstance(error, MixError | ServiceError):
+    if isinstance(error, MixError | ServiceError | ClientError):
         return FAILED, _one_line(str(error))
     if isinstance(error, ImportError):
         return FAILED, unavailable(error)

@@ -15,18 +15,23 @@ import time
 from typing import Self
 
 from app.calls.agents import AgentCalls
+from app.calls.answers import Download
+from app.calls.domains import DomainCalls
+from app.calls.errors import Changed, ClientError, Conflict, NotAllowed, NotFound, Refused, Unreachable
+from app.calls.exports import ExportCalls
 from app.calls.fits import FitCalls
 from app.calls.jobs import JobFailed
+from app.calls.keys import KeyCalls
 from app.calls.recommendations import RecommendationCalls
 from app.calls.runs import RunCalls
 from app.calls.studies import StudyCalls
-from app.calls.transport import Changed, ClientError, Conflict, NotAllowed, NotFound, Refused, Unreachable
 
 __all__ = [
     "Changed",
     "Client",
     "ClientError",
     "Conflict",
+    "Download",
     "JobFailed",
     "NotAllowed",
     "NotFound",
@@ -35,7 +40,7 @@ __all__ = [
 ]
 
 
-class Client(StudyCalls, RunCalls, AgentCalls, FitCalls, RecommendationCalls):
+class Client(StudyCalls, DomainCalls, RunCalls, AgentCalls, FitCalls, RecommendationCalls, ExportCalls, KeyCalls):
     """Every call of the service, on one connection pool."""
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Calls: what agents call."""
+"""Calls: what agents call, and what is known of agents."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from app.calls.transport import Transport
 from app.schemas.agents import (
     AgentCreate,
     AgentRead,
+    AgentUpdate,
     ClaimCreate,
     ClaimRead,
+    CompletionBatchCreate,
+    CompletionBatchRead,
     CompletionCreate,
     FailureCreate,
     HeartbeatCreate,
@@ -29,6 +32,13 @@ class AgentCalls(Transport):
     def list_agents(self, limit: int = 100, cursor: str | None = None) -> Page[AgentRead]:
         return self._get("/v1/agents", Page[AgentRead], limit=limit, cursor=cursor)
 
+    def get_agent(self, agent_id: UUID) -> AgentRead:
+        return self._get(f"/v1/agents/{agent_id}", AgentRead)
+
+    def change_agent(self, agent_id: UUID, body: AgentUpdate, etag: str | None = None) -> AgentRead:
+        """Change the version ``etag``, or the present one."""
+        return self._change(f"/v1/agents/{agent_id}", body, AgentRead, etag)
+
     def claim(self, body: ClaimCreate) -> ClaimRead:
         return self._post("/v1/runs/claim", body, ClaimRead)
 
@@ -40,6 +50,10 @@ class AgentCalls(Transport):
 
     def complete(self, run_id: UUID, body: CompletionCreate) -> None:
         self._send(f"/v1/runs/{run_id}/complete", body)
+
+    def complete_many(self, body: CompletionBatchCreate) -> CompletionBatchRead:
+        """Report the results of a stack at once; the answer names those that came too late."""
+        return self._post("/v1/runs/complete", body, CompletionBatchRead)
 
     def fail(self, run_id: UUID, body: FailureCreate) -> None:
         self._send(f"/v1/runs/{run_id}/fail", body)

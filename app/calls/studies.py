@@ -1,13 +1,16 @@
-"""Calls: studies and suggestions."""
+"""Calls: studies, the weights that they have adopted, and suggestions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from uuid import UUID
 
+from app.calls.pages import walked
 from app.calls.transport import Transport
 from app.schemas.common import Page
 from app.schemas.runs import SuggestionCreate, SuggestionsRead
-from app.schemas.studies import StudyCreate, StudyRead
+from app.schemas.studies import StudyCreate, StudyPatch, StudyRead
+from app.schemas.weights import WeightsRead
 
 
 class StudyCalls(Transport):
@@ -16,11 +19,28 @@ class StudyCalls(Transport):
     def create_study(self, body: StudyCreate) -> StudyRead:
         return self._post("/v1/studies", body, StudyRead)
 
-    def list_studies(self, limit: int = 100, cursor: str | None = None) -> Page[StudyRead]:
-        return self._get("/v1/studies", Page[StudyRead], limit=limit, cursor=cursor)
+    def list_studies(self, limit: int = 100, cursor: str | None = None, name: str | None = None) -> Page[StudyRead]:
+        """Newest first; ``name`` is a part of the name, in any case."""
+        return self._get("/v1/studies", Page[StudyRead], limit=limit, cursor=cursor, name=name)
+
+    def all_studies(self, name: str | None = None) -> Iterator[StudyRead]:
+        """Every study, page by page."""
+        return walked(lambda cursor: self.list_studies(1000, cursor, name))
 
     def get_study(self, study_id: UUID) -> StudyRead:
         return self._get(f"/v1/studies/{study_id}", StudyRead)
 
+    def change_study(self, study_id: UUID, body: StudyPatch, etag: str | None = None) -> StudyRead:
+        """Change the version ``etag``, or the present one."""
+        return self._change(f"/v1/studies/{study_id}", body, StudyRead, etag)
+
     def suggest(self, study_id: UUID, body: SuggestionCreate) -> SuggestionsRead:
         return self._post(f"/v1/studies/{study_id}/suggestions", body, SuggestionsRead)
+
+    def adopt(self, recommendation_id: UUID) -> WeightsRead:
+        """Training pipelines read the weights of this recommendation from now on."""
+        return self._post(f"/v1/recommendations/{recommendation_id}/adopt", None, WeightsRead)
+
+    def get_weights(self, study_id: UUID) -> WeightsRead:
+        """The weights of the adopted recommendation."""
+        return self._get(f"/v1/studies/{study_id}/weights", WeightsRead)

@@ -8,68 +8,23 @@ arrived.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import IO, Any
 from uuid import uuid4
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from app.calls.answers import Answer, Download, checked, download_of, parsed, parsed_text, retry_after, unreachable
+from app.calls.errors import NotFound
+from app.calls.streams import EventStream, ServerEvent
 from app.loopback import is_loopback
-from app.schemas.common import Problem
-
-Answer = TypeVar("Answer", bound=BaseModel)
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 # The service, or something in front of it, asks for patience.
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
-
-
-class ClientError(Exception):
-    """A call did not give an answer."""
-
-
-class Unreachable(ClientError):
-    """The service cannot be reached."""
-
-
-class Refused(ClientError):
-    """The service refused the call; ``problem`` is its body."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(problem.detail)
-
-    @property
-    def status(self) -> int:
-        return self.problem.status
-
-
-class NotFound(Refused):
-    """There is no such thing."""
-
-
-class Conflict(Refused):
-    """The call does not fit the present state."""
-
-
-class Changed(Refused):
-    """The thing has changed since it was read."""
-
-
-class NotAllowed(Refused):
-    """The key is missing, unknown, or not for this call."""
-
-
-_REFUSALS: dict[int, type[Refused]] = {
-    HTTPStatus.UNAUTHORIZED: NotAllowed,
-    HTTPStatus.FORBIDDEN: NotAllowed,
-    HTTPStatus.NOT_FOUND: NotFound,
-    HTTPStatus.CONFLICT: Conflict,
-    HTTPStatus.PRECONDITION_FAILED: Changed,
-}
 
 
 class Transport:
@@ -116,33 +71,56 @@ class Transport:
             return False
 
     def _get(self, path: str, answer: type[Answer], **query: Any) -> Answer:
-        return _parse(self._call("GET", path, query=query), answer)
+        return parsed(self._call("GET", path, query=query), answer)
 
-    def _read_bytes(self, path: str, **query: Any) -> bytes:
-        return self._call("GET", path, query=query).content
+    def _download(self, path: str, **query: Any) -> Download:
+        return download_of(self._call("GET", path, query=query))
+
+    def _stream(self, path: str, last_id: str | None = None, **query: Any) -> Generator[ServerEvent, None, None]:
+        """The server-sent events at ``path``, over lost connections too; the reader knows which one is the last."""
+        return iter(EventStream(self._http, path, _given(query), last_id, self._retries))
+
+    def _parsed(self, path: str, data: str, answer: type[Answer]) -> Answer:
+        """The data of an event of the stream at ``path``."""
+        return parsed_text(f"GET {self.url}{path}", data, answer)
 
     def _post(self, path: str, body: BaseModel | None, answer: type[Answer], **query: Any) -> Answer:
-        return _parse(self._call("POST", path, body, query), answer)
+        return parsed(self._call("POST", path, body, query), answer)
 
     def _send(self, path: str, body: BaseModel) -> None:
         """A POST that has no answer."""
         self._call("POST", path, body)
 
-    def _upload(self, path: str, files: Mapping[str, Any], fields: Mapping[str, str], answer: type[Answer]) -> Answer:
-        """A POST of files (name -> (filename, open file)); sent once, for a file is read only once."""
-        request = self._http.build_request("POST", path, files=files, data=dict(fields))
-        return _parse(_checked(self._send_once(request)), answer)
-
-    def _change(
-        self, path: str, body: BaseModel, answer: type[Answer], etag: str | None, method: str = "PATCH"
+    def _upload(
+        self,
+        path: str,
+        files: Sequence[tuple[str, tuple[str, IO[bytes]]]],
+        fields: Mapping[str, str],
+        answer: type[Answer],
+        seconds: float,
     ) -> Answer:
+        """A POST of open files (part, (filename, file)), answered within ``seconds``; sent once, for a file is read
+        only once."""
+        timeout = httpx.Timeout(seconds, connect=self._http.timeout.connect)
+        request = self._http.build_request("POST", path, files=list(files), data=dict(fields), timeout=timeout)
+        return parsed(checked(self._send_once(request)), answer)
+
+    def _change(self, path: str, body: BaseModel, answer: type[Answer], etag: str | None) -> Answer:
         """Change what stands at ``path``: the version ``etag``, or the present one when none is given.
 
         Raises:
             Changed: somebody else was faster.
         """
         version = etag or self.etag(path)
-        return _parse(self._call(method, path, body, headers={"If-Match": version}), answer)
+        return parsed(self._call("PATCH", path, body, headers={"If-Match": version}), answer)
+
+    def _put(self, path: str, body: BaseModel, answer: type[Answer], etag: str | None) -> Answer:
+        """Make what shall stand at ``path``, or replace it as :meth:`_change` does."""
+        try:
+            headers = {"If-Match": etag or self.etag(path)}
+        except NotFound:
+            headers = {"If-None-Match": "*"}
+        return parsed(self._call("PUT", path, body, headers=headers), answer)
 
     def _delete(self, path: str, etag: str | None) -> None:
         self._call("DELETE", path, headers={"If-Match": etag or self.etag(path)})
@@ -169,7 +147,7 @@ class Transport:
         request.headers.update(headers or {})
         if method == "POST":
             request.headers["Idempotency-Key"] = uuid4().hex
-        return _checked(self._send_request(request, may_repeat=method in ("GET", "POST")))
+        return checked(self._send_request(request, may_repeat=method in ("GET", "POST")))
 
     def _send_request(self, request: httpx.Request, may_repeat: bool) -> httpx.Response:
         pause = _FIRST_PAUSE_SECONDS
@@ -179,12 +157,12 @@ class Transport:
             except httpx.TransportError as exc:
                 # A connection that was never made carried nothing: any call may be made again.
                 if left == 0 or not (may_repeat or isinstance(exc, httpx.ConnectError)):
-                    raise _unreachable(request, exc) from exc
+                    raise unreachable(request, exc) from exc
                 asked = None
             else:
                 if left == 0 or not may_repeat or response.status_code not in _TRY_AGAIN:
                     return response
-                asked = _retry_after(response)
+                asked = retry_after(response)
             time.sleep(min(max(pause, asked or 0.0), _LONGEST_PAUSE_SECONDS))
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
@@ -193,7 +171,7 @@ class Transport:
         try:
             return self._http.send(request)
         except httpx.TransportError as exc:
-            raise _unreachable(request, exc) from exc
+            raise unreachable(request, exc) from exc
 
 
 def _given(query: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,37 +181,3 @@ def _given(query: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in query.items()
         if value is not None
     }
-
-
-def _unreachable(request: httpx.Request, exc: httpx.TransportError) -> Unreachable:
-    return Unreachable(f"{request.method} {request.url} got no answer: {str(exc) or type(exc).__name__}")
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    given = response.headers.get("Retry-After", "")
-    return float(given) if given.isdigit() else None
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
-        return response
-    problem = _problem(response)
-    raise _REFUSALS.get(problem.status, Refused)(problem)
-
-
-def _parse(response: httpx.Response, answer: type[Answer]) -> Answer:
-    try:
-        return answer.model_validate_json(response.content)
-    except ValidationError as exc:
-        what = "something that is not Mixwright's, or of another version"
-        raise ClientError(f"{response.request.method} {response.request.url} answered {what}") from exc
-
-
-def _problem(response: httpx.Response) -> Problem:
-    try:
-        return Problem.model_validate_json(response.content)
-    except ValidationError:
-        # Not our service: a proxy in between, or another program on that port.
-        phrase = response.reason_phrase or "no reason given"
-        detail = f"{response.request.url} answered {response.status_code} ({phrase}) without saying why"
-        return Problem(type="about:blank", title=phrase, status=response.status_code, detail=detail)
