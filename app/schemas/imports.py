@@ -12,8 +12,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.formats.imports.base import SkipReason
 from app.schemas.common import Answer, Body, Name
+from app.schemas.skip_reasons import SkipReason
 from app.schemas.studies import Constraints, Objective
 
 # How many ids of a kind a report lists.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.errors import InvalidRequest
 from app.formats.errors import FormatError
-from app.formats.imports.base import ImportedRun, LeftOut, Record, SkipReason
+from app.formats.imports.base import ImportedRun, LeftOut, Record
 from app.formats.imports.run_fields import (
     MAX_EXTERNAL_ID,
     MAX_MODEL_PARAMS,
@@ -26,6 +26,7 @@ from app.formats.imports.run_fields import (
 )
 from app.formats.weight_columns import DEFAULT_TOLERANCE
 from app.schemas.imports import ImportSettings
+from app.schemas.skip_reasons import SkipReason
 from app.services.import_tally import Tally
 from mixers.types import SUM_TOLERANCE
 

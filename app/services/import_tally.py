@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from app.formats.imports.base import SkipReason
 from app.schemas.imports import FIRST_IDS, Listed, Renormalised, ScaleSeen, Skipped, Suspicious
+from app.schemas.skip_reasons import SkipReason
 
 if TYPE_CHECKING:
     from app.services.import_check import Checked

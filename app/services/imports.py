@@ -20,7 +20,7 @@ from app.db import Database
 from app.errors import Conflict, InvalidRequest, NotFound, TrackerUnavailable
 from app.formats.errors import FormatError
 from app.formats.imports import IMPORTS
-from app.formats.imports.base import ImportFormat, Options, Reading, SkipReason, Source
+from app.formats.imports.base import ImportFormat, Options, Reading, Source
 from app.formats.imports.files import Upload, gather
 from app.formats.imports.trackers import TrackerFailed, Trackers
 from app.ids import new_id
@@ -28,6 +28,7 @@ from app.models import Import, Study
 from app.schemas.common import Page
 from app.schemas.imports import ImportFormatRead, ImportFormats, ImportReport, ImportSettings, StudyImport
 from app.schemas.runs import RunState
+from app.schemas.skip_reasons import SkipReason
 from app.services.access import check_study, check_unbound
 from app.services.events import record
 from app.services.import_check import Check
