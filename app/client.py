@@ -20,10 +20,12 @@ from app.calls.domains import DomainCalls
 from app.calls.errors import Changed, ClientError, Conflict, NotAllowed, NotFound, Refused, Unreachable
 from app.calls.exports import ExportCalls
 from app.calls.fits import FitCalls
+from app.calls.imports import ImportCalls
 from app.calls.jobs import JobFailed
 from app.calls.keys import KeyCalls
 from app.calls.recommendations import RecommendationCalls
 from app.calls.runs import RunCalls
+from app.calls.schedules import ScheduleCalls
 from app.calls.studies import StudyCalls
 
 __all__ = [
@@ -40,7 +42,18 @@ __all__ = [
 ]
 
 
-class Client(StudyCalls, DomainCalls, RunCalls, AgentCalls, FitCalls, RecommendationCalls, ExportCalls, KeyCalls):
+class Client(
+    StudyCalls,
+    DomainCalls,
+    RunCalls,
+    ImportCalls,
+    AgentCalls,
+    FitCalls,
+    RecommendationCalls,
+    ExportCalls,
+    ScheduleCalls,
+    KeyCalls,
+):
     """Every call of the service, on one connection pool."""
 
     def __enter__(self) -> Self:
