@@ -29,6 +29,7 @@ from app.routes import (
     keys,
     recommendations,
     runs,
+    schedules,
     studies,
     targets,
     weights,
@@ -63,7 +64,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
-    for routes in (*resources, imports, keys):
+    for routes in (*resources, imports, schedules, keys):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)

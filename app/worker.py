@@ -2,7 +2,7 @@
 
 The lease of a job is extended from a second thread while the first one computes. A worker that dies leaves a lease
 that runs out; then another worker starts the job again. Results are stored in one transaction that is fenced by the
-attempt, so they are written once. Expired leases of proxy runs are swept here too.
+attempt, so they are written once. What else a worker process does is in ``app/housekeeping.py``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from sqlalchemy.exc import OperationalError
 
 from app.clock import Clock, utc_now
 from app.db import Database
-from app.idempotency import forget_old_calls
+from app.errors import ServiceError
+from app.housekeeping import Housekeeping
 from app.models import Job
-from app.services import jobs, queue
+from app.services import firings, jobs
+from app.services.firings import firing_runner
 from app.services.fitting import OnProgress, Store, run_fit
 from app.services.jobs import JobLost
 from app.services.recommending import run_recommendation
@@ -50,10 +52,9 @@ class Worker:
     def __init__(self, settings: Settings, clock: Clock = utc_now, runners: dict[str, Runner] | None = None) -> None:
         self._settings = settings
         self._clock = clock
-        self._runners = RUNNERS if runners is None else runners
+        self._runners = {**RUNNERS, firings.KIND: firing_runner(settings, clock)} if runners is None else runners
         self._database = Database(settings.resolved_database_url)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._swept_at = 0.0
 
     def __enter__(self) -> Worker:
         return self
@@ -63,24 +64,14 @@ class Worker:
 
     def run(self) -> None:
         """Work until :class:`Stopped` is raised. A database that is away for a while is waited for."""
-        while True:
-            try:
-                self.sweep_now_and_then()
-                if self.work_once():
-                    continue
-            except OperationalError as exc:
-                log.error("The database failed", action="database_failed", error=str(exc.orig))
-            time.sleep(self._settings.job_poll_seconds)
-
-    def sweep_now_and_then(self) -> None:
-        """Return the runs of agents that died, unless that was looked at a moment ago."""
-        if time.monotonic() - self._swept_at < self._settings.sweep_seconds:
-            return
-        with self._database.write() as session:
-            queue.sweep(session, self._clock())
-        with self._database.write() as session:
-            forget_old_calls(session, self._clock())
-        self._swept_at = time.monotonic()
+        with Housekeeping(self._settings, self._database, self._clock):
+            while True:
+                try:
+                    if self.work_once():
+                        continue
+                except OperationalError as exc:
+                    log.error("The database failed", action="database_failed", error=str(exc.orig))
+                time.sleep(self._settings.job_poll_seconds)
 
     def work_once(self) -> bool:
         """Compute the oldest waiting job; False when there is none."""
@@ -100,10 +91,10 @@ class Worker:
             with _Lease(self._database, job, self._settings.job_lease_seconds, self._clock) as lease:
                 store = self._runners[job.kind](self._database, job.id, lease.report)
             self._store(job, store)
-        except MixError as exc:
-            self._fail(job, str(exc))
         except JobLost:
             log.warning("Job was taken over by another worker", action="job_lost", job_id=str(job.id))
+        except (MixError, ServiceError) as exc:
+            self._fail(job, str(exc))
         except Stopped:
             with self._database.write() as session:
                 jobs.release_job(session, job.id, job.attempt)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from app.schemas.jobs import JobState
 from app.schemas.runs import AttemptOutcome, RunSource, RunState
+from app.schemas.schedules import FiringCause, Missed
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -63,4 +64,6 @@ class Base(DeclarativeBase):
         RunState: _enum(RunState),
         RunSource: _enum(RunSource),
         JobState: _enum(JobState),
+        Missed: _enum(Missed),
+        FiringCause: _enum(FiringCause),
     }

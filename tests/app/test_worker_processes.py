@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from app.clock import utc_now
+from app.db import Database
+from app.housekeeping import Housekeeping
 from app.main import create_app
 from app.settings import Settings
-from app.worker import Worker
 from tests.app.conftest import BEARER, LOCAL
 from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, weights
 
@@ -158,6 +160,7 @@ def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live
 
 
 def _sweep_until(settings: Settings, stop: threading.Event) -> None:
-    with Worker(settings) as worker:
-        while not stop.wait(0.05):
-            worker.sweep_now_and_then()
+    database = Database(settings.resolved_database_url)
+    while not stop.wait(0.05):
+        Housekeeping(settings, database, utc_now).look()
+    database.dispose()
