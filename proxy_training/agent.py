@@ -31,6 +31,8 @@ _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.5, 5.0
 _FIRST_OUTAGE_SECONDS, _LONGEST_OUTAGE_SECONDS = 0.5, 30.0
 # An engine that breaks this often in a row would break every run of the queue.
 _BROKEN_BATCHES = 3
+# Results that travel in one call; a service takes bodies of some megabytes.
+_RESULTS_A_CALL = 64
 
 log = logging.getLogger(__name__)
 
@@ -181,17 +183,39 @@ class Agent:
             ) from error
 
     def _deliver(self) -> None:
-        """Send every report that waits, those of earlier processes too."""
-        for report in self._spool.reports(self._client.server):
-            taken = self._spool.deliver(report, self._client)
-            self._leases.let_go(report.run_id)
-            if taken:
-                log.info(
-                    "Run %s %s",
-                    report.run_id,
-                    report.result.status if report.result else f"failed: {report.reason}",
-                    extra={"event": "run_reported", "run_id": report.run_id},
-                )
+        """Send every report that waits, those of earlier processes too; the results of a stack in one call."""
+        reports = list(self._spool.reports(self._client.server))
+        results = [report for report in reports if report.result is not None]
+        alone = reports
+        if len(results) > 1:
+            alone = [report for report in reports if report.result is None]
+            for start in range(0, len(results), _RESULTS_A_CALL):
+                self._deliver_together(results[start : start + _RESULTS_A_CALL])
+        for report in alone:
+            self._deliver_one(report)
+
+    def _deliver_together(self, reports: list[Report]) -> None:
+        try:
+            taken = self._spool.deliver_results(reports, self._client)
+        except Refused:  # one by one the service says what is wrong with which
+            for report in reports:
+                self._deliver_one(report)
+            return
+        for report in reports:
+            self._delivered(report, report.run_id in taken)
+
+    def _deliver_one(self, report: Report) -> None:
+        self._delivered(report, self._spool.deliver(report, self._client))
+
+    def _delivered(self, report: Report, taken: bool) -> None:
+        self._leases.let_go(report.run_id)
+        if taken:
+            log.info(
+                "Run %s %s",
+                report.run_id,
+                report.result.status if report.result else f"failed: {report.reason}",
+                extra={"event": "run_reported", "run_id": report.run_id},
+            )
 
     def _leave(self) -> None:
         """Give back what is not done and deliver what is; a service that is away gets its runs back by time."""

@@ -42,6 +42,14 @@ class HeldRun(BaseModel):
     progress_tokens: int
 
 
+class ReportedResult(BaseModel):
+    """The result of one attempt."""
+
+    run_id: str
+    attempt: int
+    result: ProxyResult
+
+
 class _Agent(BaseModel):
     id: str
 
@@ -50,7 +58,7 @@ class _Claim(BaseModel):
     runs: list[ClaimedRun]
 
 
-class _Heartbeat(BaseModel):
+class _Lost(BaseModel):
     lost: list[str]
 
 
@@ -106,7 +114,7 @@ class ServiceClient:
     def heartbeat(self, agent_id: str, held: Sequence[HeldRun], lease_seconds: float) -> list[str]:
         """Keep the leases of ``held``. Returns the ids of those that are lost."""
         body = {"runs": [run.model_dump() for run in held], "lease_seconds": lease_seconds}
-        return self._ask(f"agents/{agent_id}/heartbeat", body, _Heartbeat).lost
+        return self._ask(f"agents/{agent_id}/heartbeat", body, _Lost).lost
 
     def measure(self, run_id: str, attempt: int, point: TrajectoryPoint) -> None:
         """Report a point of the trajectory."""
@@ -115,6 +123,12 @@ class ServiceClient:
     def complete(self, run_id: str, attempt: int, result: ProxyResult) -> None:
         """Report the result. The same report may be sent again."""
         self._post(f"runs/{run_id}/complete", {"attempt": attempt, "result": result.model_dump(mode="json")})
+
+    def complete_many(self, results: Sequence[ReportedResult]) -> list[str]:
+        """Report the results of a stack. Returns the ids of the runs that are held by other attempts by now."""
+        return self._ask(
+            "runs/complete", {"results": [result.model_dump(mode="json") for result in results]}, _Lost
+        ).lost
 
     def fail(self, run_id: str, attempt: int, reason: str, retry: bool) -> None:
         """Report that the attempt broke."""

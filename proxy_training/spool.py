@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from proxy_training.errors import LeaseLost, Refused
-from proxy_training.service_client import ServiceClient
+from proxy_training.service_client import ReportedResult, ServiceClient
 from proxy_training.spec import ProxyResult, Record
 from proxy_training.whole_files import remove_parts, write_whole
 from proxy_training.work import Outcome
@@ -110,9 +110,30 @@ class Spool:
             taken = False
         else:
             taken = True
+        self._forget(report)
+        return taken
+
+    def deliver_results(self, reports: Sequence[Report], client: ServiceClient) -> set[str]:
+        """Send the results of several runs in one call and forget them. Returns the runs that the service took.
+
+        Raises:
+            Unreachable, Refused: the service is not there, or takes not all of them as they are; the reports stay.
+        """
+        results = [
+            ReportedResult(run_id=report.run_id, attempt=report.attempt, result=report.result)
+            for report in reports
+            if report.result is not None
+        ]
+        lost = set(client.complete_many(results))
+        for report in reports:
+            if report.run_id in lost:
+                log.warning("Run %s was lost", report.run_id, extra={"event": "report_late"})
+            self._forget(report)
+        return {report.run_id for report in reports} - lost
+
+    def _forget(self, report: Report) -> None:
         self._unwritten.pop(self._path(report), None)
         self._path(report).unlink(missing_ok=True)
-        return taken
 
     def _path(self, report: Report) -> Path:
         # Ids come from the network: whatever they hold, the file stays in this folder.

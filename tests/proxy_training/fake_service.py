@@ -22,6 +22,7 @@ _ROUTES = {
     "heartbeat": re.compile(r"^/v1/agents/(?P<id>[^/]+)/heartbeat$"),
     "claim": re.compile(r"^/v1/runs/claim$"),
     "measurements": re.compile(r"^/v1/runs/(?P<id>[^/]+)/measurements$"),
+    "complete_many": re.compile(r"^/v1/runs/complete$"),
     "complete": re.compile(r"^/v1/runs/(?P<id>[^/]+)/complete$"),
     "fail": re.compile(r"^/v1/runs/(?P<id>[^/]+)/fail$"),
     "release": re.compile(r"^/v1/runs/(?P<id>[^/]+)/release$"),
@@ -165,6 +166,15 @@ class FakeService:
         run.state = "succeeded" if body["result"]["status"] == "succeeded" else "failed"
         run.result = body["result"]
         run.completions += 1
+
+    def _complete_many(self, _: None, body: dict[str, Any]) -> dict[str, Any]:
+        lost = []
+        for report in body["results"]:
+            try:
+                self._complete(report["run_id"], report)
+            except (Answer, KeyError):
+                lost.append(report["run_id"])
+        return {"lost": lost}
 
     def _fail(self, run_id: str, body: dict[str, Any]) -> None:
         run = self._held(run_id, body)
