@@ -14,7 +14,9 @@ from jaxtyping import Float
 
 from mixers.baselines import largest_scale
 from mixers.errors import Infeasible
-from mixers.problem import MinimiseWorst, NotWorse, Problem
+from mixers.laws.base import FittedLaw
+from mixers.pareto import ParetoFront, pareto_front
+from mixers.problem import MinimiseWorst, NotWorse, Problem, objective_of
 from mixers.simplex import FeasibleSet
 from mixers.types import Domains, Observations, Scale, Targets
 
@@ -112,6 +114,11 @@ def pose_problem(domains: Domains, targets: Targets, demands: Demands, aims: Aim
         current=demands.current,
         baselines=aims.baselines,
     )
+
+
+def trade_off(fitted: FittedLaw, problem: Problem, runs: Observations | None, rng: np.random.Generator) -> ParetoFront:
+    """The mixtures along the trade-off between the families of the targets, under the constraints of the problem."""
+    return pareto_front(objective_of(fitted, problem, runs), problem.targets, problem.feasible, rng)
 
 
 def weighted_targets(targets: Targets, weights: Mapping[str, float]) -> Targets:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import SupportsFloat
 
-from app.schemas.fits import LawFidelity, TargetFidelity
+from app.schemas.fits import Findings, LawFidelity, NoiseRead, OutlierRead, TargetFidelity
 from mixers.fidelity import Comparison
 from mixers.law_report import Agreement, LawReport
 from mixers.outliers import Outlier
@@ -40,6 +40,31 @@ def law_fidelity(report: LawReport, targets: Targets) -> LawFidelity:
             if math.isfinite(agreement.mae)
         ],
     )
+
+
+def findings_of(comparison: Comparison, targets: Targets) -> Findings:
+    """The noise between repeats, and the measurements that are far off, in the direction of each target."""
+    maximised = {name for name, turned in zip(targets.names, targets.maximised, strict=True) if turned}
+    diverged, suspects = (
+        [_outlier(one, one.target in maximised) for one in found]
+        for found in (comparison.diverged, comparison.suspects)
+    )
+    return Findings(noise_floor=_noise_floor(comparison, targets), diverged=diverged, suspects=suspects)
+
+
+def _outlier(one: Outlier, maximised: bool) -> OutlierRead:
+    sign = -1 if maximised else 1
+    far = finite(sign * one.distance)
+    return OutlierRead(run_id=one.run_id, target=one.target, value=sign * one.value, distance=far)
+
+
+def _noise_floor(comparison: Comparison, targets: Targets) -> NoiseRead | None:
+    """None where no mixture was repeated."""
+    noise = comparison.noise
+    if not noise.known:
+        return None
+    rows = zip(targets.names, noise.std.tolist(), strict=True)
+    return NoiseRead(objective=finite(noise.objective_std), targets={name: finite(std) for name, std in rows})
 
 
 def odd_measurements(comparison: Comparison) -> list[str]:

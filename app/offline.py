@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from app import demands
+from app.demands import trade_off
 from app.fidelity_answers import odd_measurements
 from app.fit_pool import fit_pool
 from app.formats.errors import FormatError
 from app.formats.queries import Queries
 from app.formats.remarks import Remarks, note, warning
 from app.formats.swarm_folder import Swarm
+from app.law_choice import AUTO, distrust, trusted_report
 from app.offline_wishes import Question
 from mixers.errors import InvalidInput
 from mixers.fidelity import Comparison, compare, fit_calibrated
@@ -22,12 +24,10 @@ from mixers.laws import LAWS, find_law
 from mixers.laws.base import FittedLaw
 from mixers.learning_curve import CurvePoint, learning_curve
 from mixers.outliers import without_diverged
-from mixers.pareto import ParetoFront, pareto_front
-from mixers.problem import objective_of
+from mixers.pareto import ParetoFront
 from mixers.recommendation import Recommendation, recommend
 from mixers.types import Observations, Prediction, Scale
 
-AUTO = "auto"
 # Runs times targets from which on a pool of processes saves more time than its start takes.
 _WORTH_A_POOL = 500
 # Judging a law fits it once a fold; the fit on all runs and the search are the rest.
@@ -121,27 +121,14 @@ def trusted_law(swarm: Swarm, law: str, seed: int, on_progress: OnProgress) -> T
     """
     names = list(LAWS) if law == AUTO else [law]
     comparison = judge(swarm, names, seed, lambda done, what: on_progress(done * _SHARE_OF_JUDGING, what))
-    report = comparison.report(law)
-    if report.skipped is not None:
-        report = comparison.report(comparison.choice)
+    report, reason = trusted_report(comparison, law)
     on_progress(_SHARE_OF_JUDGING, f"{report.law} on all runs")
     fitted = fit_calibrated(report, comparison.runs, np.random.default_rng(seed))
     on_progress(_SHARE_OF_FITTING, "using the law")
     remarks = odd_runs(comparison)
-    if report.objective.r2 <= 0:
-        remarks += warning(
-            f"{report.law} predicts unseen runs no better than their mean (R2 {report.objective.r2:.3f} out of fold): "
-            "do not act on its numbers"
-        )
-    return TrustedLaw(fitted, report, comparison.runs, _why(comparison, report, law), remarks)
-
-
-def _why(comparison: Comparison, report: LawReport, asked: str) -> str:
-    if asked != AUTO:
-        return "it was asked for"
-    if report.law != AUTO:
-        return comparison.reason
-    return f"it is chosen for each target on unseen runs; {comparison.price_of(report)}"
+    if (sentence := distrust(report)) is not None:
+        remarks += warning(sentence)
+    return TrustedLaw(fitted, report, comparison.runs, reason, remarks)
 
 
 def odd_runs(comparison: Comparison) -> Remarks:
@@ -156,10 +143,8 @@ def recommend_weights(law: TrustedLaw, question: Question, seed: int) -> Recomme
     """The best weights under the law, the baselines beside them, and the Pareto front if it was asked for."""
     rng = np.random.default_rng(seed)
     best = recommend(law.fitted, question.problem, law.runs, rng)
-    if not question.wish.pareto:
-        return Recommended(best, None)
-    objective = objective_of(law.fitted, question.problem, law.runs)
-    return Recommended(best, pareto_front(objective, question.problem.targets, question.problem.feasible, rng))
+    front = trade_off(law.fitted, question.problem, law.runs, rng) if question.wish.pareto else None
+    return Recommended(best, front)
 
 
 def answer(

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from app.fidelity_answers import finite, law_fidelity
+from app.fidelity_answers import findings_of, finite, law_fidelity
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
+from app.intervals import target_intervals
 from app.offline import Answers, TrustedLaw
-from app.schemas.fits import Interval
 from mixers.fidelity import Comparison
 from mixers.learning_curve import CurvePoint
-from mixers.recommendation import interval
 from mixers.types import Prediction, Targets
 
 
@@ -32,9 +30,7 @@ def comparison_document(
         "laws": [law_fidelity(report, swarm.runs.targets).model_dump(mode="json") for report in comparison.reports],
         "choice": comparison.choice,
         "reason": comparison.reason,
-        "noise_floor": _noise_floor(comparison, swarm.runs.targets),
-        "diverged": [asdict(outlier) for outlier in comparison.diverged],
-        "suspects": [asdict(outlier) for outlier in comparison.suspects],
+        **findings_of(comparison, swarm.runs.targets).model_dump(mode="json"),
         "learning_curve": [_curve_point(point) for point in curve],
     }
 
@@ -42,15 +38,6 @@ def comparison_document(
 def _curve_point(point: CurvePoint) -> dict[str, Any]:
     figures = {name: finite(getattr(point, name)) for name in ("spearman", "spearman_std", "mae")}
     return {"mixtures": point.mixtures, **figures, "problem": point.problem}
-
-
-def _noise_floor(comparison: Comparison, targets: Targets) -> dict[str, Any] | None:
-    """Standard deviations between repeats; null where no mixture was repeated."""
-    noise = comparison.noise
-    if not noise.known:
-        return None
-    rows = zip(targets.names, noise.std.tolist(), strict=True)
-    return {"objective": finite(noise.objective_std), "targets": {name: finite(std) for name, std in rows}}
 
 
 def prediction_document(swarm: Swarm, law: TrustedLaw, answers: Answers, out: str) -> dict[str, Any]:
@@ -95,15 +82,3 @@ def about_law(law: TrustedLaw, targets: Targets) -> dict[str, Any]:
         "reason": law.reason,
         "fidelity": law_fidelity(law.report, targets).model_dump(mode="json"),
     }
-
-
-def target_intervals(predicted: Prediction, targets: Targets) -> dict[str, dict[str, float]]:
-    """The 90 % interval of each target, in its own direction."""
-    rows = zip(targets.names, predicted.mean.tolist(), predicted.std.tolist(), targets.maximised, strict=True)
-    return {name: interval_of(mean, std, maximised).model_dump() for name, mean, std, maximised in rows}
-
-
-def interval_of(mean: float, std: float, maximised: bool = False) -> Interval:
-    """The 90 % interval; of a target that is maximised, in its own direction."""
-    low, high = (float(end) for end in interval(mean, std))
-    return Interval(mean=-mean, low=-high, high=-low) if maximised else Interval(mean=mean, low=low, high=high)

@@ -35,8 +35,11 @@ __all__ = [
     "Recommendation",
     "WorstCase",
     "best_measured",
+    "far_from_runs",
+    "gain_over",
     "interval",
     "largest_scale",
+    "nearest_run",
     "predict_mixtures",
     "recommend",
 ]
@@ -152,7 +155,7 @@ def recommend(
     mixtures = {RECOMMENDED: p, **baselines}
     stacked = np.stack(list(mixtures.values()))
     predictions = dict(zip(mixtures, predict_mixtures(fitted, problem, stacked, objective), strict=True))
-    gains = {name: _gain(predictions[name], predictions[RECOMMENDED]) for name in baselines}
+    gains = {name: gain_over(predictions[name], predictions[RECOMMENDED]) for name in baselines}
     inside = problem.feasible.inside(stacked[1:], 1e-6)
     outside = tuple(name for name, good in zip(baselines, inside, strict=True) if not good)
     best = gains.get(BEST_MEASURED)
@@ -214,7 +217,8 @@ def interval(mean: float, std: float) -> tuple[float, float]:
     return mean - Z90 * std, mean + Z90 * std
 
 
-def _gain(baseline: MixturePrediction, recommended: MixturePrediction) -> Gain:
+def gain_over(baseline: MixturePrediction, recommended: MixturePrediction) -> Gain:
+    """How much better a mixture is predicted to be than a baseline."""
     return Gain(
         baseline.objective_mean - recommended.objective_mean,
         float(np.hypot(baseline.objective_std, recommended.objective_std)),
@@ -252,6 +256,18 @@ def _sensitivity(
     return sensitivity(objective, problem.feasible, p, margin)
 
 
+def nearest_run(runs: Observations, p: Float[np.ndarray, " k"]) -> tuple[str, float]:
+    """The name of the run whose weights are nearest to ``p``, and their L1 distance, from 0 to 2."""
+    distance = np.abs(runs.p - p).sum(axis=1)
+    nearest = int(np.argmin(distance))
+    return runs.run_ids[nearest], float(distance[nearest])
+
+
+def far_from_runs(distance: float) -> bool:
+    """Whether nothing like a mixture at this distance from the nearest run was measured."""
+    return distance > _FAR
+
+
 def _unseen(runs: Observations | None) -> tuple[str, ...]:
     if runs is None or len(runs) == 0:
         return ()
@@ -285,8 +301,8 @@ def _sentences(
             f"{'it' if len(unseen) == 1 else 'them'}, and {held:.3f} of the recommended mixture rests on that."
         )
     if runs is not None and len(runs):
-        reach = np.abs(runs.p - solution.weights).sum(axis=1).min()
-        if reach > _FAR:
+        _, reach = nearest_run(runs, solution.weights)
+        if far_from_runs(reach):
             sentences.append(
                 f"The recommended mixture is far from every run (L1 distance {reach:.2f}): train it first."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -11,8 +12,24 @@ from app.schemas.common import Answer, Body, Weights
 from app.schemas.jobs import JobState
 
 
+class RunFilter(Body):
+    """Which of the measured runs enter a fit; each field that is given must hold."""
+
+    model_params: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, min_length=1, description="runs of these sizes only"
+    )
+    train_tokens: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, min_length=1, description="runs of these lengths only"
+    )
+    purposes: list[Annotated[str, Field(max_length=50)]] | None = Field(
+        default=None, min_length=1, description="runs of these purposes only"
+    )
+    exclude: list[UUID] = Field(default=[], max_length=10_000, description="runs that do not enter this fit")
+
+
 class FitCreate(Body):
     laws: list[str] | None = Field(default=None, description="names of laws; every law when left out")
+    runs: RunFilter | None = Field(default=None, description="every measured run when left out")
     folds: int = Field(default=5, ge=2, le=50)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -69,23 +86,94 @@ class OutOfFoldRead(Answer):
     points: list[OutOfFoldPoint]
 
 
+class OutlierRead(Answer):
+    """A measurement that is far off: by how many spreads it lies above (or below 0: under) where it should."""
+
+    run_id: str
+    target: str
+    value: float
+    distance: float | None
+
+
+class NoiseRead(Answer):
+    """Standard deviations between repeats of one mixture."""
+
+    objective: float | None
+    targets: dict[str, float | None]
+
+
+class Findings(Answer):
+    """What was found about the runs. What diverged was left out; suspects stayed, and a person should look at them."""
+
+    noise_floor: NoiseRead | None
+    diverged: list[OutlierRead]
+    suspects: list[OutlierRead]
+
+
 class FitRead(Answer):
+    """``chosen_law`` is ``auto`` where that was fitted, else the law that ranks unseen mixtures best.
+
+    That is the law that ``mixwright recommend`` takes by default on the same runs.
+    """
+
+    VOLATILE: ClassVar[frozenset[str]] = frozenset({"progress", "message"})
+
     id: UUID
     study_id: UUID
+    domain_set_id: UUID
     state: JobState
     progress: float
+    message: str = Field(description="what the worker is at")
     laws: list[str]
+    runs: RunFilter | None
     folds: int
     seed: int
     runs_used: int
     runs_left_out: int = Field(description="measured runs of domain sets with other domains, which cannot enter")
+    runs_excluded: int = Field(description="measured runs that are flagged, or whose weights moved while they trained")
+    runs_filtered: int = Field(description="measured runs that the filter of this fit keeps out")
     runs_hash: str
     chosen_law: str | None
     reason: str | None
     fidelity: list[LawFidelity]
+    findings: Findings | None
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+
+
+class LawVerdict(Answer):
+    """One law of a comparison. ``price`` is its rank correlation below that of the best single law in hindsight."""
+
+    law: str
+    skipped: str | None
+    combined: bool = Field(description="made of other laws")
+    objective_spearman: float | None
+    objective_mae: float | None
+    transfer_spearman: float | None
+    coverage90: float | None
+    fit_seconds: float | None
+    price: float | None
+
+
+class TargetVerdicts(Answer):
+    """One target: the law that ranks it best, and how each law does. Laws that were skipped are left out."""
+
+    target: str
+    best_law: str | None
+    spearman: dict[str, float | None]
+    mae: dict[str, float]
+
+
+class FitComparison(Answer):
+    """Laws by targets, out of fold; laws from the best to the worst on the objective."""
+
+    fit_id: UUID
+    chosen_law: str
+    reason: str | None
+    laws: list[LawVerdict]
+    targets: list[TargetVerdicts]
+    findings: Findings | None
 
 
 class PredictionCreate(Body):
@@ -109,6 +197,24 @@ class MixturePrediction(Answer):
     targets: dict[str, Interval]
 
 
+class WhatIf(MixturePrediction):
+    """A prediction, and how far it is from what was measured.
+
+    ``distance`` is the sum of absolute differences to the weights of the nearest run, from 0 to 2; ``far`` is true where
+    nothing like it was measured. ``unseen_domains`` have weight here, but no run contained them.
+    """
+
+    nearest_run: str
+    distance: float
+    far: bool
+    unseen_domains: list[str]
+
+
 class PredictionsRead(Answer):
+    """``warnings`` say where the scale lies beyond every run."""
+
     law: str
-    predictions: list[MixturePrediction]
+    model_params: float | None
+    train_tokens: float | None
+    predictions: list[WhatIf]
+    warnings: list[str]

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.fidelity_answers import law_fidelity, odd_measurements
+from app.fidelity_answers import findings_of, law_fidelity, odd_measurements
+from app.law_choice import distrust, trusted_report
 from app.models import Fit, LawResult
 from app.services.fits import fitted_runs
 from mixers.fidelity import compare, fit_calibrated
@@ -33,11 +34,10 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
     with database.read() as session:
         fit = session.scalars(select(Fit).where(Fit.job_id == job_id)).one()
         runs = fitted_runs(session, fit)
-    rng = np.random.default_rng(fit.seed)
     comparison = compare(
         runs,
         fit.laws,
-        rng,
+        np.random.default_rng(fit.seed),
         folds=fit.folds,
         on_progress=lambda done, what: on_progress(done * _SHARE_OF_COMPARING, what),
     )
@@ -45,24 +45,29 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
     for i, report in enumerate(comparison.reports):
         done = _SHARE_OF_COMPARING + (1 - _SHARE_OF_COMPARING) * i / len(comparison.reports)
         on_progress(done, f"fitting {report.law} to all runs")
-        results.append(_law_result(fit.id, i, report, comparison.runs, rng))
+        results.append(_law_result(fit, i, report, comparison.runs))
+    chosen, reason = trusted_report(comparison)
+    remarks = odd_measurements(comparison)
+    if reason != comparison.reason and (sentence := distrust(chosen)) is not None:  # the comparison's own says it
+        remarks = [sentence, *remarks]
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)
-        row.chosen_law = comparison.choice
-        row.reason = "; ".join([comparison.reason, *odd_measurements(comparison)])
+        row.chosen_law = chosen.law
+        row.reason = "; ".join([reason, *remarks])
+        row.findings = findings_of(comparison, runs.targets).model_dump(mode="json")
         session.add_all(results)
 
     return store
 
 
-def _law_result(
-    fit_id: UUID, position: int, report: LawReport, runs: Observations, rng: np.random.Generator
-) -> LawResult:
+def _law_result(fit: Fit, position: int, report: LawReport, runs: Observations) -> LawResult:
+    # Each law with a generator of its own: it is then the law that the command line fits to these runs.
+    rng = np.random.default_rng(fit.seed)
     fitted = fit_calibrated(report, runs, rng).to_dict() if report.skipped is None else None
     out_of_fold = report.out_of_fold
     return LawResult(
-        fit_id=fit_id,
+        fit_id=fit.id,
         law=report.law,
         position=position,
         fidelity=law_fidelity(report, runs.targets).model_dump(mode="json"),
