@@ -14,6 +14,7 @@ from app.dashboard.pages import mount
 from app.db import Database
 from app.gate import Gate
 from app.idempotency import Idempotency
+from app.job_watch import JobWatch
 from app.problems import install_problem_handlers
 from app.rate_limits import RateLimits
 from app.request_log import RequestLog
@@ -61,6 +62,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
+    app.state.job_watch = JobWatch(database)
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)

@@ -46,13 +46,29 @@ class Stopped(BaseException):
     """The worker was told to stop; raised inside of whatever it was doing."""
 
 
-class Worker:
-    """Claims and computes jobs of one database."""
+class GivenUp(BaseException):
+    """The job is not ours any more; raised inside of its computation."""
 
-    def __init__(self, settings: Settings, clock: Clock = utc_now, runners: dict[str, Runner] | None = None) -> None:
+
+class Worker:
+    """Claims and computes jobs of one database.
+
+    Args:
+        interrupt: called from another thread when the job at work was cancelled or lost; it makes :class:`GivenUp` be
+            raised in the one that computes. Without it the next report of progress ends the computation.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock = utc_now,
+        runners: dict[str, Runner] | None = None,
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._runners = {**RUNNERS, firings.KIND: firing_runner(settings, clock)} if runners is None else runners
+        self._interrupt = interrupt
         self._database = Database(settings.resolved_database_url)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -88,11 +104,12 @@ class Worker:
 
     def _work_on(self, job: Job) -> None:
         try:
-            with _Lease(self._database, job, self._settings.job_lease_seconds, self._clock) as lease:
+            seconds = self._settings.job_lease_seconds
+            with _Lease(self._database, job, seconds, self._clock, self._interrupt) as lease:
                 store = self._runners[job.kind](self._database, job.id, lease.report)
             self._store(job, store)
-        except JobLost:
-            log.warning("Job was taken over by another worker", action="job_lost", job_id=str(job.id))
+        except (JobLost, GivenUp):
+            log.warning("Job was cancelled or taken over", action="job_lost", job_id=str(job.id), kind=job.kind)
         except (MixError, ServiceError) as exc:
             self._fail(job, str(exc))
         except Stopped:
@@ -107,22 +124,24 @@ class Worker:
 
     def _store(self, job: Job, store: Store) -> None:
         with self._database.write() as session:
-            jobs.finish_job(session, job.id, job.attempt, self._clock())
+            jobs.finish_job(session, job, self._clock())
             store(session)
             session.commit()
         log.info("Job succeeded", action="job_succeeded", job_id=str(job.id), kind=job.kind)
 
     def _fail(self, job: Job, reason: str) -> None:
         with self._database.write() as session:
-            jobs.fail_job(session, job.id, job.attempt, reason, self._clock())
+            jobs.fail_job(session, job, reason, self._clock())
         log.info("Job failed", action="job_failed", job_id=str(job.id), kind=job.kind, reason=reason)
 
 
 class _Lease:
     """Keeps a job's lease alive from a thread while the body of the ``with`` computes."""
 
-    def __init__(self, database: Database, job: Job, seconds: float, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(
+        self, database: Database, job: Job, seconds: float, clock: Clock, interrupt: Callable[[], None]
+    ) -> None:
+        self._database, self._clock, self._interrupt = database, clock, interrupt
         self._id, self._attempt, self._seconds = job.id, job.attempt, seconds
         self._progress, self._message = 0.0, ""
         self._done, self._lost = threading.Event(), threading.Event()
@@ -149,9 +168,10 @@ class _Lease:
     def _keep(self) -> None:
         while not self._done.wait(min(_REPORT_EVERY_SECONDS, self._seconds / 3)):
             try:
-                if not self._extend(self._clock()):
+                if not self._lost.is_set() and not self._extend(self._clock()):
                     self._lost.set()
-                    return
+                if self._lost.is_set():  # again and again: code in between may have swallowed the exception
+                    self._interrupt()
             except OperationalError as exc:
                 log.error("The database failed", action="database_failed", error=str(exc.orig))
 

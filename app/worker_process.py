@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from types import FrameType
 
 from app.orphans import exit_with_parent
@@ -21,18 +22,25 @@ def main(arguments: list[str] | None = None) -> int:
     from app.errors import RefusedToStart
     from app.logs import configure_logs
     from app.settings import read_settings
-    from app.worker import Stopped, Worker
+    from app.worker import GivenUp, Stopped, Worker
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the giving back
         raise Stopped
 
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        raise GivenUp
+
+    # Signals are handled by the thread that computes: this one.
+    computing = threading.get_ident()
     try:
         signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGUSR1, give_up)
         settings = read_settings()
         configure_logs(settings)
-        with Worker(settings) as worker:
+        with Worker(settings, interrupt=lambda: signal.pthread_kill(computing, signal.SIGUSR1)) as worker:
             worker.run()
     except RefusedToStart as exc:
         sys.stderr.write(f"mixwright: {exc.detail}\n")

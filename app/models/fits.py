@@ -31,6 +31,10 @@ class Fit(Base):
     runs_used: Mapped[int]
     # Measured runs of domain sets with other names, which could not enter.
     runs_left_out: Mapped[int] = mapped_column(default=0)
+    # Measured runs that were kept out: by their flag or because their weights moved, and by the filter of this fit.
+    runs_excluded: Mapped[int] = mapped_column(default=0)
+    runs_filtered: Mapped[int] = mapped_column(default=0)
+    run_filter: Mapped[dict[str, Any] | None]
     # The first targets of the study, by position; those added later are unknown to this fit.
     targets_used: Mapped[int] = mapped_column(default=0)
     runs_hash: Mapped[str] = mapped_column(String(64))
@@ -40,6 +44,8 @@ class Fit(Base):
     run_ids: Mapped[list[Any]] = mapped_column(deferred=True)
     chosen_law: Mapped[str | None] = mapped_column(String(100))
     reason: Mapped[str | None] = mapped_column(Text)
+    # What was found about the runs: the noise between repeats, measurements that diverged or that all laws miss.
+    findings: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
 
     job: Mapped[Job] = relationship(lazy="joined")

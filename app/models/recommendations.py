@@ -28,6 +28,11 @@ class Recommendation(Base):
     law: Mapped[str] = mapped_column(String(100))
     objective: Mapped[dict[str, Any]]
     constraints: Mapped[dict[str, Any]]
+    # The scale that was asked for; null is the largest of the runs.
+    model_params: Mapped[float | None]
+    train_tokens: Mapped[float | None]
+    # Whether the trade-off between families of targets was asked for.
+    pareto: Mapped[bool] = mapped_column(default=False)
     seed: Mapped[int] = mapped_column(BigInteger)
     runs_hash: Mapped[str] = mapped_column(String(64))
     stages: Mapped[list[Any]]
@@ -35,8 +40,8 @@ class Recommendation(Base):
     predictions: Mapped[dict[str, Any]]
     solver_status: Mapped[str | None] = mapped_column(String(50))
     message: Mapped[str | None] = mapped_column(Text)
-    # Gains over the baselines, shadow prices, the offered mixture: what the mathematics says beside the weights.
-    details: Mapped[dict[str, Any] | None]
+    # Gains over the baselines, shadow prices, the offered mixture: what the mathematics says beside the weights. Large.
+    details: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     created_at: Mapped[datetime]
 
     job: Mapped[Job] = relationship(lazy="joined")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from app.db import Database
 from app.errors import Forbidden
 from app.etags import NotModified, Precondition, etag_of, is_known
+from app.job_watch import JobWatch
 from app.principal import Principal, Scope
 from app.problems import PROBLEM_JSON
 from app.schemas.common import Problem
@@ -34,6 +35,10 @@ async def _settings(request: Request) -> Settings:
     return request.app.state.settings
 
 
+async def _watch(request: Request) -> JobWatch:
+    return request.app.state.job_watch
+
+
 async def _now(request: Request) -> datetime:
     return request.app.state.clock()
 
@@ -41,6 +46,7 @@ async def _now(request: Request) -> datetime:
 Caller = Annotated[Principal, Depends(_principal)]
 InDatabase = Annotated[Database, Depends(_database)]
 WithSettings = Annotated[Settings, Depends(_settings)]
+Watch = Annotated[JobWatch, Depends(_watch)]
 Now = Annotated[datetime, Depends(_now)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="the most items of a page")]
 Cursor = Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")]
@@ -54,7 +60,7 @@ class Needs:
 
     async def __call__(self, caller: Caller) -> None:
         if not caller.may(self.scope):
-            raise Forbidden(f"this call needs a key with the scope {self.scope!r}; this key has {_listed(caller)}")
+            raise Forbidden(f"this call needs a key with the scope '{self.scope}'; this key has {_listed(caller)}")
 
 
 def _listed(caller: Principal) -> str:

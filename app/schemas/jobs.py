@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from app.schemas.common import Answer
+
 
 class JobState(StrEnum):
     """Fits and recommendations are jobs of the service itself."""
@@ -13,3 +15,17 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"  # taken back by a user
+
+
+class JobProgress(Answer):
+    """Where a fit or a recommendation is; what the events of its stream carry."""
+
+    state: JobState
+    progress: float
+    message: str
+    error: str | None
+
+    @property
+    def over(self) -> bool:
+        """Whether it will not change any more."""
+        return self.state not in (JobState.QUEUED, JobState.RUNNING)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat
 
 from app.schemas.budgets import BudgetRead
 from app.schemas.common import Answer, Body, Name, NonNegative
+from app.schemas.wishes import Constraints, Objective
 
 
 class DomainIn(Body):
@@ -34,27 +35,6 @@ class TargetIn(Body):
     definition_version: str = Field(
         default="", max_length=50, description="values of two definitions are never compared"
     )
-
-
-class Constraints(Body):
-    """Limits on recommended weights. The epoch cap is ``max_epochs * available_tokens / target_tokens``."""
-
-    target_tokens: int | None = Field(default=None, ge=1, le=10**18)
-    max_epochs: float | None = Field(default=None, gt=0, le=1000)
-    min_weights: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
-    max_weights: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
-
-    @model_validator(mode="after")
-    def _cap_is_complete(self) -> Self:
-        if (self.target_tokens is None) != (self.max_epochs is None):
-            raise ValueError("an epoch cap needs both target_tokens and max_epochs")
-        return self
-
-
-class Objective(Body):
-    """The weighted mean of the targets (weights from the targets) plus ``kl_to_prior * KL(p || prior)``."""
-
-    kl_to_prior: float = Field(default=0.05, ge=0, le=1000)
 
 
 class Budget(Body):

@@ -23,10 +23,10 @@ from app.services.domain_versions import (
     with_priors,
 )
 from app.services.events import record
-from app.services.mixtures import domains_from, feasible_set
 from app.services.observations import count_measured
 from app.services.pages import page
 from app.services.studies import find_study
+from app.services.wishes import feasible_set
 
 
 def create_domain_set(
@@ -62,7 +62,7 @@ def create_domain_set(
 def _take_constraints(study: Study, domains: Sequence[DomainIn], given: Constraints | None) -> None:
     constraints = given or Constraints.model_validate(study.constraints)
     try:
-        feasible_set(domains_from(domains), constraints)
+        feasible_set(domains, constraints)
     except InvalidRequest as refusal:
         if given is not None:
             raise

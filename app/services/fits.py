@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session, undefer
 
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
-from app.models import Fit, LawResult
+from app.models import Fit, Job, LawResult
 from app.schemas.common import Page
-from app.schemas.fits import FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead
+from app.schemas.fits import Findings, FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead, RunFilter
 from app.schemas.jobs import JobState
 from app.services.access import check_study
 from app.services.events import record
-from app.services.jobs import new_job
+from app.services.fit_runs import count_excluded, filtered
+from app.services.jobs import cancel_job, new_job
 from app.services.observations import content_hash, count_stranded, measured_runs, runs_of_fit, shown
 from app.services.pages import page
 from app.services.studies import find_study
@@ -34,16 +35,17 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
 
     Raises:
         Conflict: no run is measured yet.
-        InvalidRequest: an unknown law.
+        InvalidRequest: an unknown law, or a filter that no run passes.
     """
     study = find_study(session, study_id)
     laws = _known_laws(body.laws)
-    runs = measured_runs(session, study)
-    if len(runs) == 0:
+    measured = measured_runs(session, study)
+    if len(measured) == 0:
         raise Conflict(
             f"study {study.id} has no measured run that may enter a fit; "
             "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
         )
+    runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
     scale = largest_scale(runs)
     fit = Fit(
         id=new_id(now),
@@ -55,6 +57,9 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         seed=body.seed,
         runs_used=len(runs),
         runs_left_out=count_stranded(session, [study]).get(study.id, 0),
+        runs_excluded=count_excluded(session, study.id),
+        runs_filtered=len(measured) - len(runs),
+        run_filter=None if body.runs is None else body.runs.model_dump(mode="json"),
         targets_used=len(study.targets),
         runs_hash=content_hash(runs),
         model_params=_known(float(scale.model_params)),
@@ -102,11 +107,34 @@ def get_fit(session: Session, fit_id: UUID) -> FitRead:
     return read_fit(find_fit(session, fit_id))
 
 
-def list_fits(session: Session, study_id: UUID, limit: int, cursor: str | None) -> Page[FitRead]:
-    """The fits of a study, newest first."""
+def list_fits(
+    session: Session,
+    study_id: UUID,
+    limit: int,
+    cursor: str | None,
+    state: JobState | None = None,
+    law: str | None = None,
+) -> Page[FitRead]:
+    """The fits of a study, newest first; of one state or with one chosen law only when they are named."""
     find_study(session, study_id)
     rows = select(Fit).where(Fit.study_id == study_id)
+    if state is not None:
+        rows = rows.where(Fit.job.has(Job.state == state))
+    if law is not None:
+        rows = rows.where(Fit.chosen_law == law)
     return page(session, rows, Fit.id, limit, cursor, lambda fits: [read_fit(f) for f in fits], newest_first=True)
+
+
+def cancel_fit(session: Session, fit_id: UUID, now: datetime) -> FitRead:
+    """Take a fit back; a worker that computes it stops, and nothing of it is stored.
+
+    Raises:
+        Conflict: it has ended already.
+    """
+    fit = find_fit(session, fit_id)
+    cancel_job(session, fit.job, now)
+    session.commit()
+    return read_fit(fit)
 
 
 def read_fit(fit: Fit) -> FitRead:
@@ -114,17 +142,23 @@ def read_fit(fit: Fit) -> FitRead:
     return FitRead(
         id=fit.id,
         study_id=fit.study_id,
+        domain_set_id=fit.domain_set_id,
         state=fit.job.state,
         progress=fit.job.progress,
+        message=fit.job.message,
         laws=fit.laws,
+        runs=None if fit.run_filter is None else RunFilter.model_validate(fit.run_filter),
         folds=fit.folds,
         seed=fit.seed,
         runs_used=fit.runs_used,
         runs_left_out=fit.runs_left_out,
+        runs_excluded=fit.runs_excluded,
+        runs_filtered=fit.runs_filtered,
         runs_hash=fit.runs_hash,
         chosen_law=fit.chosen_law,
         reason=fit.reason,
         fidelity=[LawFidelity.model_validate(result.fidelity) for result in fit.results],
+        findings=None if fit.findings is None else Findings.model_validate(fit.findings),
         error=fit.job.error,
         created_at=fit.created_at,
         finished_at=fit.job.finished_at,
@@ -139,6 +173,8 @@ def require_finished(fit: Fit) -> None:
     """
     if fit.job.state is JobState.FAILED:
         raise Conflict(f"fit {fit.id} failed: {fit.job.error}")
+    if fit.job.state is JobState.CANCELLED:
+        raise Conflict(f"fit {fit.id} was cancelled; ask for another one")
     if fit.job.state is not JobState.SUCCEEDED:
         raise Conflict(f"fit {fit.id} is {fit.job.state}, {fit.job.progress:.0%} done; wait until it has succeeded")
 

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from app.errors import InvalidRequest
 from app.models import DomainSet, Target
 from app.schemas.common import WEIGHT_SUM_TOLERANCE
-from app.schemas.studies import Constraints, DomainIn
-from mixers.simplex import FeasibleSet
+from app.schemas.studies import DomainIn
 from mixers.types import SUM_TOLERANCE, Domains, Targets
 
 
@@ -38,26 +37,6 @@ def targets_of(targets: Sequence[Target]) -> Targets:
         tuple(target.family for target in targets),
         tuple(target.unit for target in targets),
         tuple(target.direction == "maximize" for target in targets),
-    )
-
-
-def feasible_set(domains: Domains, constraints: Constraints, field: str = "constraints") -> FeasibleSet:
-    """The mixtures that the constraints allow.
-
-    Raises:
-        InvalidRequest: a bound names a domain that the study does not have.
-        Infeasible: no mixture satisfies all constraints together.
-    """
-    for bound, named in (("min_weights", constraints.min_weights), ("max_weights", constraints.max_weights)):
-        for name in named:
-            if name not in domains.names:
-                raise InvalidRequest.of(f"{field}.{bound}.{name}", "no such domain", _listed(domains.names))
-    return FeasibleSet.from_constraints(
-        domains,
-        target_tokens=None if constraints.target_tokens is None else float(constraints.target_tokens),
-        max_epochs=constraints.max_epochs,
-        min_weights=constraints.min_weights,
-        max_weights=constraints.max_weights,
     )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -10,16 +13,33 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.models import Fit, Recommendation
-from app.schemas.recommendations import DomainWeight
-from app.schemas.studies import Constraints, Objective
+from app.demands import beyond_the_runs, scale_for, trade_off
+from app.models import DomainSet, Fit, LawResult, Recommendation
+from app.recommendation_details import mixture_document, recommendation_details, weights_document
+from app.schemas.recommendations import Provenance
+from app.schemas.wishes import Constraints, Objective
 from app.services.fits import fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
-from app.services.predictions import load_law, problem_of, read_prediction, scale_of
-from mixers.recommendation import Problem, recommend
+from app.services.predictions import fit_problem, load_law
+from mixers.laws.base import FittedLaw
+from mixers.outliers import without_diverged
+from mixers.recommendation import Checks, Problem, recommend
 from mixers.recommendation import Recommendation as Recommended
+from mixers.simplex import FeasibleSet
+from mixers.types import Observations
 from proxy_training.spec import Stage
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A recommendation as the mathematics takes it, and where it comes from. ``runs`` are without what diverged."""
+
+    row: Recommendation
+    problem: Problem
+    law: FittedLaw
+    runs: Observations
+    provenance: dict[str, Any]
 
 
 def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
@@ -29,49 +49,73 @@ def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress
         MixError: the problem cannot be solved as it is stated.
     """
     with database.read() as session:
-        row = session.scalars(select(Recommendation).where(Recommendation.job_id == job_id)).one()
-        fit = session.get_one(Fit, row.fit_id)
-        constraints = Constraints.model_validate(row.constraints)
-        problem = problem_of(session, fit, Objective.model_validate(row.objective), constraints, scale_of(fit))
-        law = load_law(session, fit, row.law)
-        runs = fitted_runs(session, fit)
-    on_progress(0.1, "searching for the best weights")
-    best = recommend(law, problem, runs, np.random.default_rng(row.seed))
+        asked = _load(session, job_id)
+    problem, law, runs = asked.problem, asked.law, asked.runs
+    rng = np.random.default_rng(asked.row.seed)
+    on_progress(0.05, "searching for the best weights")
+    best = recommend(law, problem, runs, rng)
+    front = None
+    if asked.row.pareto:
+        on_progress(0.5, "following the trade-off between families of targets")
+        front = trade_off(law, problem, runs, rng)
+    on_progress(0.8, "searching without constraints")
+    details = {
+        **recommendation_details(problem, best, runs, front),
+        "unconstrained": _unconstrained(asked),
+        "warnings": beyond_the_runs(runs, problem.scale),
+        "provenance": asked.provenance | {"solver_status": str(best.solution.status)},
+    }
 
     def store(session: Session) -> None:
-        kept = session.get_one(Recommendation, row.id)
-        kept.weights = [weight.model_dump(mode="json") for weight in _weights(best, problem)]
+        kept = session.get_one(Recommendation, asked.row.id)
+        kept.weights = weights_document(problem, best)
         kept.stages = [stage.model_dump(mode="json") for stage in _stages(best, problem)]
         kept.predictions = {
-            name: read_prediction(p, best.predictions[name], problem.domains.names, problem.targets).model_dump()
-            for name, p in best.mixtures.items()
+            name: mixture_document(problem, p, best.predictions[name]) for name, p in best.mixtures.items()
         }
-        kept.solver_status, kept.message = str(best.solution.status), best.message
+        kept.solver_status, kept.message, kept.details = str(best.solution.status), best.message, details
 
     return store
 
 
-def _weights(best: Recommended, problem: Problem) -> list[DomainWeight]:
-    rows = zip(
-        problem.domains.names,
-        problem.domains.prior.tolist(),
-        best.solution.weights.tolist(),
-        best.max_weight.tolist(),
-        best.epochs.tolist(),
-        best.capped.tolist(),
-        strict=True,
+def _load(session: Session, job_id: UUID) -> _Asked:
+    row = session.scalars(select(Recommendation).where(Recommendation.job_id == job_id)).one()
+    fit = session.get_one(Fit, row.fit_id)
+    runs, _ = without_diverged(fitted_runs(session, fit))
+    scale = scale_for(runs, row.model_params, row.train_tokens)
+    objective, constraints = Objective.model_validate(row.objective), Constraints.model_validate(row.constraints)
+    problem = fit_problem(session, fit, objective, constraints, scale)
+    return _Asked(row, problem, load_law(session, fit, row.law), runs, _provenance(session, row, fit))
+
+
+def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, Any]:
+    domain_set = session.get_one(DomainSet, fit.domain_set_id)
+    made = Provenance(
+        fit_id=fit.id,
+        law=row.law,
+        reason=fit.reason if row.law == fit.chosen_law else "it was asked for",
+        fidelity=session.get_one(LawResult, (fit.id, row.law)).fidelity,  # type: ignore[arg-type]  # pydantic reads it
+        runs=fit.runs_used,
+        runs_hash=fit.runs_hash,
+        domain_set_id=domain_set.id,
+        domain_set_version=domain_set.version,
+        domain_set_hash=domain_set.content_hash,
+        seed=row.seed,
+        solver_status="",
+        mixwright_version=version("mixwright"),
     )
-    return [
-        DomainWeight(
-            domain=domain,
-            prior=prior,
-            weight=weight,
-            max_weight=max_weight,
-            epochs=epochs if math.isfinite(epochs) else None,
-            capped=capped,
-        )
-        for domain, prior, weight, max_weight, epochs, capped in rows
-    ]
+    return made.model_dump(mode="json")
+
+
+def _unconstrained(asked: _Asked) -> dict[str, Any] | None:
+    """The best mixture without limits; None where there are none."""
+    problem = asked.problem
+    if not problem.feasible.stated and problem.not_worse is None:
+        return None
+    free = replace(problem, feasible=FeasibleSet.simplex(problem.domains), not_worse=None)
+    rng = np.random.default_rng(asked.row.seed)
+    found = recommend(asked.law, free, asked.runs, rng, Checks(worst=False, sensitivity=False))
+    return mixture_document(free, found.solution.weights, found.predictions["recommended"])
 
 
 def _stages(best: Recommended, problem: Problem) -> list[Stage]:

@@ -29,11 +29,12 @@ from app.schemas.studies import (
 )
 from app.services.access import check_study, check_unbound, visible
 from app.services.budgets import budget_of
-from app.services.domain_versions import check_unique, new_version, with_priors
+from app.services.domain_versions import check_unique, domains_in, new_version, with_priors
 from app.services.events import record
-from app.services.mixtures import domains_from, domains_of, feasible_set
+from app.services.mixtures import targets_of
 from app.services.observations import count_stranded
 from app.services.pages import page
+from app.services.wishes import check_wishes
 
 # A row that is locked so may still be named by new rows of others.
 LOCK: dict[str, bool] = {"key_share": True}
@@ -57,7 +58,6 @@ def add_study(session: Session, body: StudyCreate, now: datetime) -> Study:
     check_unique("targets", [target.name for target in body.targets])
     check_target_weights(target.weight for target in body.targets)
     domains = with_priors(body.domains)
-    feasible_set(domains_from(domains), body.constraints)
     study = Study(
         id=new_id(now),
         name=body.name,
@@ -76,6 +76,7 @@ def add_study(session: Session, body: StudyCreate, now: datetime) -> Study:
         Target(id=key, position=j, **target.model_dump())
         for j, (key, target) in enumerate(zip(keys, body.targets, strict=True))
     ]
+    check_wishes(domains, targets_of(study.targets), body.objective, body.constraints)
     session.add(study)
     record(session, "study.created", now, study_id=study.id, subject_id=study.id, data={"name": study.name})
     return study
@@ -133,11 +134,14 @@ def change_study(
 
 def _changes(study: Study, body: StudyPatch) -> dict[str, Any]:
     """The columns that the body gives."""
+    if body.objective is not None or body.constraints is not None:
+        objective = body.objective or Objective.model_validate(study.objective)
+        constraints = body.constraints or Constraints.model_validate(study.constraints)
+        check_wishes(domains_in(study.domain_set), targets_of(study.targets), objective, constraints)
     changes: dict[str, Any] = {"name": body.name, "description": body.description}
     if body.objective is not None:
         changes["objective"] = body.objective.model_dump(mode="json")
     if body.constraints is not None:
-        feasible_set(domains_of(study.domain_set), body.constraints)
         changes["constraints"] = body.constraints.model_dump(mode="json")
     given = {name: value for name, value in changes.items() if value is not None}
     if body.budget is not None:

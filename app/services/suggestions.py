@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 from app.errors import InvalidRequest
 from app.schemas.runs import Suggestion, SuggestionCreate, SuggestionsRead
 from app.schemas.studies import Constraints
-from app.services.mixtures import domains_of, feasible_set, named
+from app.services.domain_versions import domains_in
+from app.services.mixtures import named
 from app.services.observations import known_mixtures
 from app.services.studies import find_study
+from app.services.wishes import feasible_set
 from mixers.designs import DESIGNS
 
 
@@ -26,7 +28,7 @@ def suggest(session: Session, study_id: UUID, body: SuggestionCreate) -> Suggest
     design = DESIGNS.get(body.design)
     if design is None:
         raise InvalidRequest.of("design", f"there is no design {body.design!r}", ", ".join(DESIGNS))
-    feasible = feasible_set(domains_of(study.domain_set), Constraints.model_validate(study.constraints))
+    feasible = feasible_set(domains_in(study.domain_set), Constraints.model_validate(study.constraints))
     known = known_mixtures(session, study)
     proposals = design.suggest(body.count, feasible, known, None, np.random.default_rng(body.seed))
     names = feasible.domains.names

@@ -20,6 +20,7 @@ from app.schemas.fits import Interval
 from app.schemas.recommendations import ArmRead, ContrastRead, VerificationCreate, VerificationRead
 from app.schemas.runs import RunCreate, RunsCreated, RunState
 from app.services.domain_versions import names_of
+from app.services.events import record
 from app.services.observations import loss_matrix, targets_of_fit
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
@@ -49,6 +50,7 @@ def create_verification(
     fit = session.get_one(Fit, recommendation.fit_id)
     if set(names_of(session.get_one(DomainSet, fit.domain_set_id))) != set(names_of(study.domain_set)):
         raise Conflict("the domains of the study have changed since this fit; fit and recommend again, then verify")
+    _check_baselines(recommendation, body.baselines)
     arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)])
     alive = [run for run in _runs(session, recommendation.id) if run.state not in _GONE]
     _check_comparable(alive, body)
@@ -70,8 +72,17 @@ def create_verification(
         run.recommendation_id, run.arm = recommendation.id, arm
         runs.append(run)
     session.add_all(runs)
+    queued = {"runs": len(runs), "seeds": body.seeds, "baselines": list(body.baselines)}
+    record(session, "verification.created", now, study_id=study.id, subject_id=recommendation.id, data=queued)
     session.commit()
     return RunsCreated(runs=read_runs(runs), renormalised=0)
+
+
+def _check_baselines(recommendation: Recommendation, baselines: Sequence[str]) -> None:
+    known = [name for name in recommendation.predictions if name != RECOMMENDED]
+    for i, name in enumerate(baselines):
+        if name not in known:
+            raise InvalidRequest.of(f"baselines.{i}", f"there is no baseline {name!r} here", ", ".join(known))
 
 
 def _mixtures(recommendation: Recommendation, arms: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from app.settings import Settings
 from app.worker import Worker
 from mixers.laws import LAWS
+from tests.app.conftest import BEARER, LOCAL
 from tests.app.study_bodies import SETTINGS, claim, create_study, queue_runs, register, weights
 
 NAMES = ("code", "law", "web")
@@ -373,5 +374,5 @@ def test_stored_laws_predict_the_same_after_a_restart(
 
     body = {"weights": [weights(0.2, 0.3, 0.5)]}
     first = api.post(f"/v1/fits/{fit['id']}/predictions", json=body).json()
-    with TestClient(create_app(settings, clock), base_url="http://127.0.0.1:8321") as restarted:
+    with TestClient(create_app(settings, clock), base_url=LOCAL, headers=BEARER) as restarted:
         assert json.dumps(restarted.post(f"/v1/fits/{fit['id']}/predictions", json=body).json()) == json.dumps(first)
