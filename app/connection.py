@@ -24,6 +24,11 @@ from app.loopback import is_loopback
 if TYPE_CHECKING:
     from app.client import Client
 
+# The heading of the online commands in the help, and what several of them take.
+ONLINE = "Asking the service"
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study, its id, or a part of its id.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many are shown at most.")]
+
 DEFAULT_URL = "http://127.0.0.1:8321"
 _URL, _KEY, _DATA_DIR = "MIXWRIGHT_URL", "MIXWRIGHT_API_KEY", "MIXWRIGHT_DATA_DIR"
 _UNAUTHORIZED = 401

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from uuid import UUID
 
+from app.calls.pages import walked
 from app.calls.transport import Transport
 from app.schemas.agents import (
     AgentCreate,
@@ -31,6 +33,10 @@ class AgentCalls(Transport):
 
     def list_agents(self, limit: int = 100, cursor: str | None = None) -> Page[AgentRead]:
         return self._get("/v1/agents", Page[AgentRead], limit=limit, cursor=cursor)
+
+    def all_agents(self) -> Iterator[AgentRead]:
+        """Every agent, page by page."""
+        return walked(lambda cursor: self.list_agents(1000, cursor))
 
     def get_agent(self, agent_id: UUID) -> AgentRead:
         return self._get(f"/v1/agents/{agent_id}", AgentRead)

@@ -1,0 +1,77 @@
+"""Bodies of calls out of what a person typed or keeps in files; every complaint names the place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from app.calls.errors import ClientError
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def body_of(kind: type[Body], fields: object, where: str) -> Body:
+    """``fields`` as a body.
+
+    Raises:
+        ClientError: naming the first field that is wrong; ``where`` is put before it.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as exc:
+        wrong = exc.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in wrong["loc"])
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise ClientError(f"{where}{f', {place}' if place else ''}: {reason[:1].lower()}{reason[1:]}") from exc
+
+
+def read_json(path: Path) -> Any:
+    """The document of a JSON file.
+
+    Raises:
+        ClientError: naming line and column. OSError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except json.JSONDecodeError as exc:
+        raise ClientError(f"{path}, line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
+    except (UnicodeDecodeError, RecursionError) as exc:
+        raise ClientError(f"{path} is no JSON file: {exc}") from exc
+
+
+def read_body(kind: type[Body], path: Path) -> Body:
+    """The body in a JSON file."""
+    return body_of(kind, read_json(path), str(path))
+
+
+def pairs(label: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """``NAME=VALUE`` texts of a repeatable option; the first ``=`` counts.
+
+    Raises:
+        ClientError: naming the option.
+    """
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise ClientError(f"{label} is {text!r}; write NAME=VALUE")
+        if name in found:
+            raise ClientError(f"{label} names {name!r} twice")
+        found[name] = value
+    return found
+
+
+def scalars(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Values as JSON reads them (numbers, true, false, lists), else as text."""
+    return {name: _scalar(text) for name, text in texts.items()}
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,130 @@
+"""Finds what a person names: by its id, by a part of it, or a study by its name.
+
+Ids start with the time, so those of one batch start alike and end differently: the start of an id will do as well as
+its end, as long as it is the only one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from app.calls.errors import ClientError
+from app.client import Client
+from app.schemas.agents import AgentRead
+from app.schemas.fits import FitRead
+from app.schemas.imports import ImportReport
+from app.schemas.recommendations import RecommendationRead
+from app.schemas.runs import RunQuery, RunRead
+from app.schemas.schedules import ScheduleRead
+from app.schemas.studies import StudyRead
+
+# Shorter parts name too many things.
+_LEAST_PART = 4
+_NAMED = 5
+
+
+class _Identified(Protocol):
+    id: UUID
+
+
+Thing = TypeVar("Thing", bound=_Identified)
+
+
+def find_study(client: Client, text: str) -> StudyRead:
+    """The study of this name or id.
+
+    Raises:
+        ClientError: there is none, or several.
+    """
+    if (known := _uuid(text)) is not None:
+        return client.get_study(known)
+    named = [study for study in client.all_studies(name=text) if study.name == text]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise ClientError(f"{len(named)} studies are named {text!r}; name one by its id: {_ids(named)}")
+    if (found := _by_part("study", text, client.all_studies())) is not None:
+        return client.get_study(found.id)
+    there = [repr(study.name) for study in client.list_studies(limit=_NAMED).items]
+    raise ClientError(f"there is no study {text!r}; the newest are {', '.join(there) or 'none yet'}")
+
+
+def find_fit(client: Client, text: str) -> FitRead:
+    """The fit of this id."""
+    return _found("fit", text, client.get_fit, lambda: _of_studies(client, client.all_fits))
+
+
+def find_recommendation(client: Client, text: str) -> RecommendationRead:
+    """The recommendation of this id, with its details."""
+    everywhere = lambda: _of_studies(client, client.all_recommendations)  # noqa: E731
+    return client.get_recommendation(_found("recommendation", text, client.get_recommendation, everywhere).id)
+
+
+def find_run(client: Client, text: str) -> RunRead:
+    """The run of this id."""
+    everywhere = lambda: _of_studies(client, lambda study_id: client.find_runs(study_id, RunQuery()))  # noqa: E731
+    return _found("run", text, client.get_run, everywhere)
+
+
+def find_schedule(client: Client, text: str) -> ScheduleRead:
+    """The schedule of this id."""
+    return _found("schedule", text, client.get_schedule, lambda: _of_studies(client, client.all_schedules))
+
+
+def find_agent(client: Client, text: str) -> AgentRead:
+    """The agent of this id or, where only one has it, this name."""
+    if _uuid(text) is None:
+        named = [agent for agent in client.all_agents() if agent.name == text]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise ClientError(f"{len(named)} agents are named {text!r}; name one by its id: {_ids(named)}")
+    return _found("agent", text, client.get_agent, client.all_agents)
+
+
+def find_import(client: Client, text: str) -> ImportReport:
+    """The report of this id."""
+    known = _uuid(text)
+    if known is None:
+        raise ClientError(f"{text!r} is no id of an import; 'mixwright imports list STUDY' shows them")
+    return client.get_import(known)
+
+
+def _found(what: str, text: str, read: Callable[[UUID], Thing], everything: Callable[[], Iterable[Thing]]) -> Thing:
+    if (known := _uuid(text)) is not None:
+        return read(known)
+    found = _by_part(what, text, everything())
+    if found is None:
+        raise ClientError(f"there is no {what} {text!r}; give its id, or at least {_LEAST_PART} characters of it")
+    return found
+
+
+def _of_studies(client: Client, items: Callable[[UUID], Iterator[Thing]]) -> Iterator[Thing]:
+    return chain.from_iterable(items(study.id) for study in client.all_studies())
+
+
+def _by_part(what: str, text: str, things: Iterable[Thing]) -> Thing | None:
+    """The one thing whose id starts or ends like this."""
+    part = text.replace("-", "").lower()
+    if len(part) < _LEAST_PART or not re.fullmatch(r"[0-9a-f]+", part):
+        return None
+    found = [thing for thing in things if thing.id.hex.startswith(part) or thing.id.hex.endswith(part)]
+    if len(found) > 1:
+        raise ClientError(f"{text!r} is the start or end of {len(found)} ids of a {what}: {_ids(found)}")
+    return found[0] if found else None
+
+
+def _ids(things: list[Thing]) -> str:
+    listed = ", ".join(str(thing.id) for thing in things[:_NAMED])
+    return listed + (", ..." if len(things) > _NAMED else "")
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
