@@ -194,10 +194,16 @@ def _check_agent(corpus: Path) -> None:
 
 
 def _child_environment(settings: Settings) -> dict[str, str]:
-    """Our settings as the child will read them; without a key."""
-    ours = settings.model_dump(mode="json", exclude={"api_key", "allowed_hosts", "trusted_proxies"}, exclude_none=True)
+    """Our settings as the child will read them; without a key. Those of trackers have names of their own and stay."""
+    secret = {"api_key", "mlflow_tracking_token", "wandb_api_key"}
+    ours = settings.model_dump(mode="json", exclude=secret | {"allowed_hosts", "trusted_proxies"}, exclude_none=True)
     ours["data_dir"] = str(settings.data_dir.absolute())
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
     # Many threads on a loaded machine are slower than one: workers are processes already.
     kept.setdefault("OMP_NUM_THREADS", "1")
-    return kept | {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in ours.items()}
+    return kept | {f"{ENV_PREFIX}{name.upper()}": _text(value) for name, value in ours.items()}
+
+
+def _text(value: object) -> str:
+    """A setting as a variable; a list is comma-separated."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
