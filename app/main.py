@@ -12,6 +12,7 @@ from app.clock import Clock, utc_now
 from app.credentials import Credentials
 from app.dashboard.pages import mount
 from app.db import Database
+from app.event_watch import EventWatch
 from app.gate import Gate
 from app.idempotency import Idempotency
 from app.job_watch import JobWatch
@@ -23,6 +24,7 @@ from app.routes import (
     bindings,
     charts,
     domain_sets,
+    events,
     exports,
     fits,
     health,
@@ -63,10 +65,11 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
     app.state.job_watch = JobWatch(database)
+    app.state.event_watch = EventWatch(database)
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
-    for routes in (*resources, imports, schedules, keys):
+    for routes in (*resources, imports, schedules, events, keys):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
     mount(app)

@@ -332,6 +332,8 @@ def test_a_deleted_schedule_takes_back_what_has_not_begun(
         ({"kind": "refit", "settings": {"adopt": True, "recommend": False}}, "settings.adopt"),
         ({"kind": "refit", "settings": {"recommendation": {"seed": -1}}}, "settings.recommendation.seed"),
         ({"kind": "refit", "settings": {"recommendation": {"fit_id": "0"}}}, "settings.recommendation.fit_id"),
+        ({"kind": "import", "settings": {"format": "regmix-csv"}}, "settings.format"),
+        ({"kind": "import", "settings": {"format": "mlflow", "options": {}}}, "settings.options.url"),
         ({"missed": "twice"}, "missed"),
     ],
 )

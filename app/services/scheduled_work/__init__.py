@@ -7,5 +7,6 @@ from typing import Any
 from app.services.scheduled_work.base import ScheduledWork
 from app.services.scheduled_work.refit import RefitWork
 from app.services.scheduled_work.top_up import TopUpWork
+from app.services.scheduled_work.tracker_import import TrackerImportWork
 
-WORK: dict[str, ScheduledWork[Any]] = {work.kind: work for work in (TopUpWork(), RefitWork())}
+WORK: dict[str, ScheduledWork[Any]] = {work.kind: work for work in (TopUpWork(), RefitWork(), TrackerImportWork())}
