@@ -12,7 +12,6 @@ from app.models import Run, Study
 from app.schemas.imports import ImportSettings
 from app.schemas.runs import RunState
 from app.services.import_check import Check
-from app.services.import_rows import Comparison
 
 # Below these a count was most likely told in millions or billions.
 _FEW_PARAMS = 10_000
@@ -20,25 +19,11 @@ _FEW_TOKENS = 100_000
 _SCALES_LOOKED_AT = 1_000
 
 
-def hints(
-    session: Session,
-    study: Study | None,
-    wanted: ImportSettings,
-    reading: Reading,
-    check: Check,
-    found: Comparison,
-) -> list[str]:
+def hints(session: Session, study: Study | None, wanted: ImportSettings, reading: Reading, check: Check) -> list[str]:
     """One sentence each."""
     told = [*_about_tokenizers(reading, check), *_about_scales(session, study, check), *_about_domains(check)]
     if study is not None:
         told += _about_directions(study, wanted, reading)
-    if found.differing and wanted.update:
-        told.append("runs were replaced: fits made before still rest on the values of before; fit again")
-    elif found.differing:
-        told.append(
-            "runs with ids of stored runs have other values and were left: update replaces the stored ones; "
-            "if they are other runs, give the import an id_prefix"
-        )
     return told
 
 

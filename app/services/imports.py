@@ -5,7 +5,7 @@ Reading comes first and takes as long as it takes; what it found is stored in on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,15 +27,12 @@ from app.ids import new_id
 from app.models import Import, Study
 from app.schemas.common import Page
 from app.schemas.imports import ImportFormatRead, ImportFormats, ImportReport, ImportSettings, StudyImport
-from app.schemas.runs import RunState
-from app.schemas.skip_reasons import SkipReason
 from app.services.access import check_study, check_unbound
 from app.services.events import record
 from app.services.import_check import Check
-from app.services.import_hints import hints
-from app.services.import_rows import Axes, Comparison, compare, replace, store
+from app.services.import_report import report_of, summarise
+from app.services.import_rows import Axes, Comparison, Packed, compare, pack, replace, store
 from app.services.import_study import study_of
-from app.services.import_tally import scales
 from app.services.pages import page
 from app.services.studies import add_study, find_study
 from app.settings import Settings
@@ -123,20 +120,25 @@ def _into_study(
     check = Check(axes.domains, axes.targets, wanted)
     check.take(reading.runs)
     runs = list(check.runs.values())
+    # Others wait for their turn to write: all that can be known before is found out before.
     with database.read() as session:
-        # What is there already need not be looked at while others wait for their turn to write.
-        found = compare(session, find_study(session, study_id), axes, runs)
+        study = find_study(session, study_id)
+        found = compare(session, study, axes, runs)
+        summary = summarise(session, study, wanted, reading, check)
         if wanted.dry_run:
-            study = find_study(session, study_id)
-            return _report(session, study, wanted, reading, check, found, None, now)
+            return report_of(wanted, reading, check, summary, found, study_id, None, now)
     rest = [run for run in runs if run.external_id not in found.same]
+    packed = pack(axes, found.new)
     with database.write() as session:
         study = find_study(session, study_id, for_update=True)
         if study.domain_set.id != version or _axes(study) != axes:
             raise Conflict("the domains or targets of the study changed while the source was read; import it again")
         late = compare(session, study, axes, rest)
         late.same |= found.same
-        return _store(session, study, wanted, reading, check, late, now)
+        key = new_id(now)
+        report = report_of(wanted, reading, check, summary, late, study_id, key, now)
+        _store(session, study, wanted.update, axes, late, packed, report, now)
+    return report
 
 
 def _into_new_study(database: Database, wanted: ImportSettings, reading: Reading, now: datetime) -> ImportReport:
@@ -150,13 +152,17 @@ def _into_new_study(database: Database, wanted: ImportSettings, reading: Reading
     if not found.new:
         reasons = ", ".join(f"{each.count} {each.reason}: {each.detail}" for each in check.tally.skipped()[:3])
         raise InvalidRequest.of("source", f"no run of it can be taken ({reasons})", "at least one finished run")
+    with database.read() as session:
+        summary = summarise(session, None, wanted, reading, check)
     if wanted.dry_run:
-        with database.read() as session:
-            return _report(session, None, wanted, reading, check, found, None, now)
+        return report_of(wanted, reading, check, summary, found, None, None, now)
+    packed = pack(axes, found.new)
     with database.write() as session:
-        study = add_study(session, body, now)
+        study, key = add_study(session, body, now), new_id(now)
         session.flush()
-        return _store(session, study, wanted, reading, check, found, now)
+        report = report_of(wanted, reading, check, summary, found, study.id, key, now)
+        _store(session, study, False, axes, found, packed, report, now)
+    return report
 
 
 def _axes(study: Study) -> Axes:
@@ -168,101 +174,35 @@ def _axes(study: Study) -> Axes:
 def _store(
     session: Session,
     study: Study,
-    wanted: ImportSettings,
-    reading: Reading,
-    check: Check,
+    update: bool,
+    axes: Axes,
     found: Comparison,
+    packed: Mapping[str, Packed],
+    report: ImportReport,
     now: datetime,
-) -> ImportReport:
-    """Everything of one import, in the transaction of ``session``."""
-    key = new_id(now)
-    axes = Axes(check.domains, check.targets)
-    report = _report(session, study, wanted, reading, check, found, key, now)
-    store(session, study, axes, found.new, key, now)
-    changes = [*found.more_measured, *(found.differing if wanted.update else ())]
-    replace(session, study, axes, changes, key)
-    for change in changes:
-        record(
-            session, "run.replaced", now, study_id=study.id, subject_id=change.run_id, data={"before": change.before}
-        )
-    session.add(
-        Import(
-            id=key,
-            study_id=study.id,
-            format=wanted.format,
-            source=reading.source,
-            report=report.model_dump(mode="json"),
-            created_at=now,
-        )
-    )
-    counts = {"taken": report.taken, "updated": report.updated, "skipped": check.tally.skipped_count}
-    told = {"format": wanted.format, "source": reading.source} | counts
-    record(session, "import.done", now, study_id=study.id, subject_id=key, data=told)
-    session.commit()
-    return report
-
-
-def _report(
-    session: Session,
-    study: Study | None,
-    wanted: ImportSettings,
-    reading: Reading,
-    check: Check,
-    found: Comparison,
-    key: UUID | None,
-    now: datetime,
-) -> ImportReport:
-    tally, runs = check.tally, list(check.runs.values())
-    for external_id, state in found.homeless:
-        if state is None:
-            tally.skip(external_id, SkipReason.NOT_IN_STUDY, "the study has no run of this id")
-        else:
-            tally.skip(external_id, SkipReason.NOT_FINISHED, _word(state))
-    if not wanted.update:
-        for change in found.differing:
-            tally.differs.add(change.run.external_id)
-    seen, scale_count = scales(runs)
-    return ImportReport(
-        id=key,
-        study_id=None if study is None else study.id,
-        format=wanted.format,
-        source=reading.source,
-        dry_run=wanted.dry_run,
+) -> None:
+    """Everything of one import, in one transaction."""
+    assert report.id is not None
+    row = Import(
+        id=report.id,
+        study_id=study.id,
+        format=report.format,
+        source=report.source,
+        report=report.model_dump(mode="json"),
         created_at=now,
-        runs_read=len(runs) + tally.skipped_count - len(found.homeless),
-        taken=len(found.new) + len(found.more_measured),
-        updated=len(found.differing) if wanted.update else 0,
-        already_there=len(found.same),
-        differs=tally.differs.listed(),
-        duplicates=tally.duplicates.listed(),
-        skipped=tally.skipped(),
-        renormalised=tally.renormalised(),
-        unknown_domains=_first(tally.unknown_domains),
-        unknown_targets=_first(tally.unknown_targets),
-        missing_metrics=tally.missing(runs),
-        scales=seen,
-        scale_count=scale_count,
-        suspicious=tally.suspicious(runs, _losses(reading)),
-        hints=hints(session, study, wanted, reading, check, found),
-        notes=[*reading.remarks.notes, *reading.remarks.warnings],
     )
-
-
-_MOST_NAMES = 100
-
-
-def _first(names: Iterable[str]) -> list[str]:
-    return [name[:200] for name, _ in zip(names, range(_MOST_NAMES), strict=False)]
-
-
-def _word(state: RunState) -> str:
-    return f"the study's run is {state.value}"
-
-
-def _losses(reading: Reading) -> frozenset[str]:
-    return frozenset(
-        target.name for target in reading.targets if target.unit in ("bits_per_byte", "nats_per_token", "perplexity")
-    )
+    session.add(row)
+    store(session, study, found.new, packed, row.id, now)
+    changes = [*found.more_measured, *(found.differing if update else ())]
+    replace(session, study, axes, changes, row.id)
+    for change in changes:
+        told = {"before": change.before}
+        record(session, "run.replaced", now, study_id=study.id, subject_id=change.run_id, data=told)
+    skipped = sum(each.count for each in report.skipped)
+    counts = {"taken": report.taken, "updated": report.updated, "skipped": skipped}
+    told = {"format": report.format, "source": report.source} | counts
+    record(session, "import.done", now, study_id=study.id, subject_id=row.id, data=told)
+    session.commit()
 
 
 def list_formats() -> ImportFormats:
