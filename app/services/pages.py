@@ -56,7 +56,7 @@ def _encode(last: UUID | int) -> str:
 
 def _decode(cursor: str, key: InstrumentedAttribute[Key]) -> UUID | int:
     try:
-        raw = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if key.type.python_type is UUID:
             return UUID(bytes=raw)
         if len(raw) != _INT_BYTES or raw[0] & 0x80:
