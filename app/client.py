@@ -18,6 +18,7 @@ from app.calls.agents import AgentCalls
 from app.calls.answers import Download
 from app.calls.domains import DomainCalls
 from app.calls.errors import Changed, ClientError, Conflict, NotAllowed, NotFound, Refused, Unreachable
+from app.calls.events import EventCalls
 from app.calls.exports import ExportCalls
 from app.calls.fits import FitCalls
 from app.calls.imports import ImportCalls
@@ -52,6 +53,7 @@ class Client(
     RecommendationCalls,
     ExportCalls,
     ScheduleCalls,
+    EventCalls,
     KeyCalls,
 ):
     """Every call of the service, on one connection pool."""

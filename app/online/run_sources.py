@@ -1,0 +1,55 @@
+"""Runs to queue: their settings from a file, their mixtures from a design or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.calls.errors import ClientError
+from app.client import Client
+from app.formats.queries import read_queries
+from app.online.bodies import read_body
+from app.schemas.runs import RunCreate, SuggestionCreate
+from app.schemas.studies import StudyRead
+from proxy_training.spec import ProxySettings
+
+
+def read_settings(path: Path) -> ProxySettings:
+    """The settings of proxy runs in a JSON file."""
+    return read_body(ProxySettings, path)
+
+
+def wanted_mixtures(
+    client: Client, study: StudyRead, table: Path | None, count: int | None, design: str, seed: int
+) -> list[tuple[str, dict[str, float]]]:
+    """(label, weights) of each run: the rows of ``table``, or ``count`` suggestions of a design.
+
+    Raises:
+        ClientError: neither is asked for, or both. FormatError: naming the place in the table.
+    """
+    if (table is None) == (count is None):
+        raise ClientError("give either --count, for mixtures of a design, or --mixtures, for those of a table")
+    if table is None:
+        assert count is not None
+        asked = SuggestionCreate(count=count, design=design, seed=seed)
+        return [("", suggestion.weights) for suggestion in client.suggest(study.id, asked).suggestions]
+    names = [domain.name for domain in study.domain_set.domains]
+    rows = read_queries(table, names)
+    return [
+        (run_id, dict(zip(names, weights, strict=True)))
+        for run_id, weights in zip(rows.run_ids, rows.p.tolist(), strict=True)
+    ]
+
+
+def runs_to_queue(
+    mixtures: list[tuple[str, dict[str, float]]],
+    settings: ProxySettings,
+    seeds: list[int],
+    purpose: str,
+    priority: int,
+) -> list[RunCreate]:
+    """Each mixture with each seed."""
+    return [
+        RunCreate(weights=weights, settings=settings, seed=seed, label=label, purpose=purpose, priority=priority)
+        for label, weights in mixtures
+        for seed in seeds
+    ]

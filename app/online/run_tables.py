@@ -1,0 +1,74 @@
+"""Runs and agents as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from app.online.output import count, mixture, number, say, table, when
+from app.schemas.agents import AgentRead
+from app.schemas.runs import AttemptRead, RunRead
+
+RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
+AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">runs", "last seen")
+_ERROR_LENGTH = 200
+
+
+class RunStory(BaseModel):
+    """A run and each attempt at it."""
+
+    run: RunRead
+    attempts: list[AttemptRead]
+
+
+def run_row(run: RunRead) -> Sequence[str]:
+    """A run in a list."""
+    name = run.label or run.external_id or "-"
+    state = f"{run.state}, excluded" if run.exclude_from_fit else str(run.state)
+    sizes = (count(run.model_params), count(run.train_tokens), str(len(run.losses or {})))
+    return (str(run.id), state, name, run.purpose, *sizes, str(run.source), when(run.finished_at))
+
+
+def show_run(console: Console, run: RunRead) -> None:
+    """A run after a change."""
+    excluded = ", excluded from fits" if run.exclude_from_fit else ""
+    say(console, f"Run {run.id}{f' ({run.label})' if run.label else ''} is {run.state}{excluded}.")
+
+
+def show_story(console: Console, story: RunStory) -> None:
+    """Everything of a run."""
+    run = story.run
+    show_run(console, run)
+    say(console, f"Mixture: {mixture(run.weights, most=len(run.weights))}; seed {run.seed}; purpose {run.purpose}.")
+    sizes = f"{count(run.model_params)} parameters, {count(run.train_tokens)} tokens"
+    say(console, f"{sizes}; {count(run.progress_tokens)} trained; attempt {run.attempt} of {run.max_attempts}.")
+    if run.external_id:
+        say(console, f"Known elsewhere as {run.external_id}.")
+    if run.error:
+        say(console, f"Error: {run.error}")
+    if run.losses:
+        rows = ((name, number(one.value), number(one.stderr)) for name, one in run.losses.items())
+        console.print(table(("target", ">value", ">standard error"), rows, "Measured"))
+    if story.attempts:
+        console.print(table(("attempt", "agent", "outcome", "from", "to", "reason"), map(_attempt, story.attempts)))
+
+
+def _attempt(attempt: AttemptRead) -> Sequence[str]:
+    reach = (when(attempt.started_at), when(attempt.ended_at))
+    reason = (attempt.reason or "-")[:_ERROR_LENGTH]
+    return (str(attempt.attempt), str(attempt.agent_id), str(attempt.outcome or "in work"), *reach, reason)
+
+
+def agent_row(agent: AgentRead) -> Sequence[str]:
+    """An agent in a list."""
+    state = f"{agent.state}, draining" if agent.draining else str(agent.state)
+    cells = (str(agent.id), agent.name, state, agent.hostname or "-", agent.device or "-")
+    return (*cells, str(len(agent.run_ids)), when(agent.last_seen_at))
+
+
+def show_agent(console: Console, agent: AgentRead) -> None:
+    """An agent after a change."""
+    what = "gets no new runs" if agent.draining else "gets runs"
+    say(console, f"Agent {agent.name} ({agent.id}) {what}; it holds {len(agent.run_ids)}.")
