@@ -6,8 +6,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.clock import SteadyClock, utc_now
+from app.main import create_app
+from app.settings import Settings
+from tests.app.conftest import BEARER, LOCAL
+from tests.app.study_bodies import claim, create_study, queue_runs, register
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,3 +76,21 @@ def test_a_count_that_goes_back_is_not_followed(machine: Machine, clock: SteadyC
 
 def test_the_service_reads_the_present() -> None:
     assert abs(utc_now() - datetime.now(UTC)) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_setting_the_system_clock_neither_ends_nor_extends_a_lease(
+    settings: Settings, machine: Machine, clock: SteadyClock, hours: int
+) -> None:
+    with TestClient(create_app(settings, clock), base_url=LOCAL, headers=BEARER) as api:
+        queue_runs(api, create_study(api), 1)
+        agent, other = register(api), register(api)
+        (run,) = claim(api, agent, lease_seconds=30)
+        machine.wait(10)
+        machine.wall += timedelta(hours=hours)
+        beat = {"runs": [{"run_id": run["run_id"], "attempt": 1}], "lease_seconds": 30}
+        assert api.post(f"/v1/agents/{agent}/heartbeat", json=beat).json() == {"lost": []}
+        machine.wait(29)
+        assert claim(api, other) == [], "the agent lives"
+        machine.wait(2)
+        assert [taken["attempt"] for taken in claim(api, other)] == [2], "its lease ran out"
