@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from app.clock import Clock
 from app.db import Database
 from app.idempotency import forget_old_calls
-from app.services import firings, queue
+from app.services import event_log, firings, queue
 from app.settings import Settings
 
 # What is kept for days need not be looked at every few seconds.
@@ -76,4 +76,7 @@ class Housekeeping:
             return
         with self._database.write() as session:
             forget_old_calls(session, self._clock())
+        with self._database.write() as session:
+            event_log.forget_old_events(session, self._settings.events_keep_days, self._clock())
+            session.commit()
         self._tidied_at = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from app.event_watch import EventWatch
 from app.gate import Gate
 from app.idempotency import Idempotency
 from app.job_watch import JobWatch
+from app.metrics import Metrics
 from app.problems import install_problem_handlers
 from app.rate_limits import RateLimits
 from app.request_log import RequestLog
@@ -49,7 +51,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        del app
+        app.state.closing = asyncio.Event()
         yield
         credentials.close()
         database.dispose()
@@ -66,6 +68,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
     app.state.job_watch = JobWatch(database)
     app.state.event_watch = EventWatch(database)
+    app.state.metrics = metrics = Metrics(database)
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
     resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
@@ -78,7 +81,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={"/imports": settings.max_import_bytes})
     app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HiddenLoginToken)
     return app

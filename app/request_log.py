@@ -10,6 +10,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.metrics import Metrics
 from app.problems import problem_response
 
 HEADER = "X-Request-ID"
@@ -20,10 +21,11 @@ log = structlog.get_logger(__name__)
 
 
 class RequestLog:
-    """Middleware, the outermost but one. Successful requests are logged at debug level: agents ask all the time."""
+    """Middleware: logs and counts. Successful requests are logged at debug level: agents ask all the time."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,13 +33,13 @@ class RequestLog:
             return
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _ACCEPTED_ID.fullmatch(given) else uuid4().hex
-        status = 0
+        status, begun_after = 0, 0.0
         started = time.perf_counter()
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun_after
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun_after = message["status"], time.perf_counter() - started
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
@@ -48,6 +50,7 @@ class RequestLog:
                 log.exception("The request broke", action="request_broke", method=scope["method"], path=scope["path"])
                 if status == 0:
                     await _broke(scope["path"], request_id)(scope, receive, noted)
+            self._metrics.answered(scope, status, begun_after)
             _write(scope, status, time.perf_counter() - started)
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -30,6 +31,9 @@ from app.logs import configure_logs
 from app.migrate import check_version, upgrade
 from app.security import check_exposure
 from app.settings import ENV_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _BACKLOG = 2048
 # What a folder must hold to be a tokenised corpus.
@@ -145,8 +149,9 @@ def _run_api(settings: Settings, listener: socket.socket, on_started: Callable[[
     from app.main import create_app
     from app.patience import PatientProtocol
 
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http=PatientProtocol,
         log_config=None,
         access_log=False,
@@ -156,19 +161,23 @@ def _run_api(settings: Settings, listener: socket.socket, on_started: Callable[[
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
     )
-    _Server(config, on_started).run(sockets=[listener])
+    _Server(config, app, on_started).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and ends the streams before it waits for the requests that are being answered."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, on_started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_started = on_started
+        self._app, self._on_started = app, on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.closing.set()
+        await super().shutdown(sockets)
 
 
 def _worker(settings: Settings, number: int) -> Child:

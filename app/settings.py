@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(default=3, ge=1, le=100)
     job_lease_seconds: float = Field(default=15, gt=0, le=3600)
     job_poll_seconds: float = Field(default=0.5, gt=0, le=60)
+    events_keep_days: float = Field(default=400, gt=0, le=36_500, description="how long the audit reaches back")
     sweep_seconds: float = Field(default=5, gt=0, le=600, description="how often expired leases are looked for")
 
     log_format: Literal["console", "json"] = "console"

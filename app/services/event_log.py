@@ -136,6 +136,12 @@ def unsettled(session: Session) -> int:
     return session.scalar(select(func.count()).where(Event.transaction > present_end(session).transaction)) or 0
 
 
+def count_between(session: Session, here: Place, end: Place, kind: str) -> int:
+    """How many events of a kind there are after ``here`` up to ``end``."""
+    counted = select(func.count()).where(_after(here), ~_after(end), Event.kind == kind)
+    return session.scalar(counted) or 0
+
+
 def forget_old_events(session: Session, keep_days: float, now: datetime) -> None:
     """Remove what is older than that, but the newest: SQLite would give its number again. The caller commits."""
     newest = select(func.max(Event.seq)).scalar_subquery()
