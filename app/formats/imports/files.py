@@ -56,10 +56,8 @@ class _Gathered:
         if len(self.files) >= MAX_FILES:
             raise FormatError(f"there are more than {MAX_FILES} files; import them in several parts")
         path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():  # on a file system that does not tell upper from lower case
-            raise FormatError(f"{name}: two files have this name; names must differ")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as target:
                 while chunk := file.read(min(_CHUNK_BYTES, self._left + 1)):
                     self._left -= len(chunk)
@@ -67,7 +65,7 @@ class _Gathered:
                         raise FormatError(f"{name}: the files hold more than {self._max_bytes} bytes, unpacked")
                     target.write(chunk)
         except (NotADirectoryError, FileExistsError, IsADirectoryError):
-            raise FormatError(f"{name}: a file and a folder have the same name") from None
+            raise FormatError(f"{name}: another file or folder has this name") from None
         self.files[name] = path
 
 
@@ -104,9 +102,7 @@ def _safe(name: str, where: str) -> str:
         or any(part in ("..", ".") or ":" in part or len(part.encode(errors="replace")) > 200 for part in parts)
         or not name.isprintable()
     ):
-        raise FormatError(
-            f"{where}: {name[:100]!r} is no name of a file in a folder; '..' and '/' at its start are not"
-        )
+        raise FormatError(f"{where}: {name[:100]!r} is no relative name of a file; '..' is not accepted")
     return "/".join(parts)
 
 
