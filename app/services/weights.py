@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -21,6 +21,19 @@ from app.services.access import check_study
 from app.services.events import record
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.studies import find_study
+
+# Built once: putting a statement together costs more than carrying it out.
+_ADOPTED = (
+    select(
+        Study.id,
+        Study.adopted_recommendation_id,
+        Study.adopted_at,
+        Recommendation.weights,
+        Recommendation.stages,
+    )
+    .outerjoin(Recommendation, Recommendation.id == Study.adopted_recommendation_id)
+    .where(Study.id == bindparam("study"))
+)
 
 
 def adopt(session: Session, recommendation_id: UUID, now: datetime) -> WeightsRead:
@@ -60,17 +73,7 @@ def find_adopted(session: Session, study_id: UUID) -> Adopted:
         NotFound: there is no such study, or it has adopted none.
     """
     check_study(session, study_id)
-    row = session.execute(
-        select(
-            Study.id,
-            Study.adopted_recommendation_id,
-            Study.adopted_at,
-            Recommendation.weights,
-            Recommendation.stages,
-        )
-        .outerjoin(Recommendation, Recommendation.id == Study.adopted_recommendation_id)
-        .where(Study.id == study_id)
-    ).one_or_none()
+    row = session.execute(_ADOPTED, {"study": study_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no study {study_id}")
     _, recommendation_id, adopted_at, weights, stages = row
