@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
 from app.dashboard.plotly_bundle import bundle_version
+from app.principal import Principal, Scope
 
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _HEADERS = {
@@ -22,11 +23,13 @@ _HEADERS = {
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page; ``caller`` is who is logged in."""
+    """A page; ``caller`` is who is logged in, ``may`` the scopes that its key has or includes."""
+    caller: Principal = request.state.principal
     context = {
         "version": version("mixwright"),
         "plotly": f"/plotly/{bundle_version()}/plotly.min.js",
-        "caller": request.state.principal,
+        "caller": caller,
+        "may": " ".join(scope for scope in Scope if caller.may(scope)),
         **values,
     }
     return _templates.TemplateResponse(request, template, context, status, headers=_HEADERS)

@@ -49,6 +49,42 @@ def study_page(request: Request, study_id: str) -> HTMLResponse:
     return page(request, "study.html", study_id=study_id)
 
 
+@router.get("/studies/{study_id}/imports")
+def imports_page(request: Request, study_id: str) -> HTMLResponse:
+    """Takes runs of files and trackers into a study, and shows what became of each."""
+    return page(request, "imports.html", study_id=study_id)
+
+
+@router.get("/studies/{study_id}/schedules")
+def schedules_page(request: Request, study_id: str) -> HTMLResponse:
+    """What a study does by the clock."""
+    return page(request, "schedules.html", study_id=study_id)
+
+
+@router.get("/studies/{study_id}/events")
+def study_events_page(request: Request, study_id: str) -> HTMLResponse:
+    """Who changed what in a study."""
+    return page(request, "events.html", study_id=study_id)
+
+
+@router.get("/events")
+def events_page(request: Request) -> HTMLResponse:
+    """Who changed what in the service."""
+    return page(request, "events.html", study_id="")
+
+
+@router.get("/agents")
+def agents_page(request: Request) -> HTMLResponse:
+    """The processes that train runs."""
+    return page(request, "agents.html")
+
+
+@router.get("/keys")
+def keys_page(request: Request) -> HTMLResponse:
+    """The keys of the service; the API shows them to administrators."""
+    return page(request, "keys.html")
+
+
 @router.get("/plotly/{bundle}/plotly.min.js")
 def plotly_bundle(request: Request, bundle: str) -> Response:
     """Plotly's bundle of the installed version, compressed when the browser takes it."""

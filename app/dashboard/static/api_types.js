@@ -8,12 +8,25 @@
  * @property {string} id
  * @property {string} name
  * @property {string} description
- * @property {{version: number, domains: Domain[]}} domain_set
+ * @property {{id: string, version: number, domains: Domain[]}} domain_set
  * @property {Target[]} targets
  * @property {{kl_to_prior: number}} objective
  * @property {{target_tokens: number|null, max_epochs: number|null}} constraints
  * @property {Record<string, number>} run_counts
+ * @property {Budget} budget
+ * @property {number} stranded_runs
+ * @property {string|null} adopted_recommendation_id
  * @property {string} created_at
+ */
+/**
+ * @typedef {object} Budget
+ * @property {number|null} flops
+ * @property {number|null} gpu_hours
+ * @property {number} spent_flops
+ * @property {number} reserved_flops
+ * @property {number} spent_gpu_hours
+ * @property {number} reserved_gpu_hours
+ * @property {boolean} exhausted
  */
 /**
  * @typedef {object} Run
@@ -38,6 +51,7 @@
  * @property {string} created_at
  * @property {string|null} finished_at
  */
+/** @typedef {"queued"|"running"|"succeeded"|"failed"|"cancelled"} JobState */
 /** @typedef {{target: string, spearman: number|null, mae: number, r2: number|null}} TargetFidelity */
 /**
  * @typedef {object} LawFidelity
@@ -53,8 +67,9 @@
 /**
  * @typedef {object} Fit
  * @property {string} id
- * @property {"queued"|"running"|"succeeded"|"failed"} state
+ * @property {JobState} state
  * @property {number} progress
+ * @property {string} message
  * @property {number} folds
  * @property {number} runs_used
  * @property {string|null} chosen_law
@@ -67,14 +82,34 @@
  * @typedef {object} Recommendation
  * @property {string} id
  * @property {string} fit_id
- * @property {"queued"|"running"|"succeeded"|"failed"} state
+ * @property {JobState} state
+ * @property {number} progress
+ * @property {string} progress_message
  * @property {string} law
+ * @property {Weight[]} weights
  * @property {Record<string, {objective: Interval, targets: Record<string, Interval>}>} predictions
  * @property {string|null} solver_status
  * @property {string|null} message
+ * @property {Details|null} details null until it has succeeded, and in lists
+ * @property {Provenance|null} provenance
  * @property {string|null} error
  * @property {string} created_at
  */
+/** @typedef {{domain: string, weight: number, low: number|null, high: number|null, held_by: string|null}} Weight */
+/** @typedef {{objective: Interval, targets: Record<string, Interval>}} Gain */
+/**
+ * @typedef {object} Details
+ * @property {Record<string, Gain>} gains
+ * @property {string[]} outside
+ * @property {{mixture: string, within_noise: boolean|null, runs: string[], weights: Record<string, number>}} offered
+ * @property {object[]} constraints
+ * @property {{words: string}[]} prices
+ * @property {{margin: number, method: string}|null} sensitivity
+ * @property {{objective: Interval}|null} unconstrained
+ * @property {string[]} unseen_domains
+ * @property {string[]} warnings
+ */
+/** @typedef {{runs: number, runs_hash: string, domain_set_version: number, seed: number, mixwright_version: string}} Provenance */
 /** @typedef {{name: string, seeds_done: number, seeds_asked: number, mean: number|null, stderr: number|null, predicted: Interval|null}} Arm */
 /** @typedef {{baseline: string, difference: number|null, low: number|null, high: number|null, verdict: string}} Contrast */
 /** @typedef {{recommendation_id: string, done: boolean, arms: Arm[], contrasts: Contrast[]}} Verification */

@@ -1,17 +1,29 @@
 // The domains: how much text there is, where it comes from, under which licence; and the targets.
 
+import { getJson } from "./api.js";
 import { h, nameCell, show, table } from "./dom.js";
 import { count, decimal, exact, percent, words } from "./format.js";
+import { bindingsTable, versionsTable } from "./versions.js";
+
+const VERSIONS = 20;
 
 /** @param {HTMLElement} body */
 export function create(body) {
   return {
     /** @param {import("./api_types.js").Context} context */
     async update({ study }) {
-      show(body, [study.domain_set, study.targets], () => [
+      const [versions, bindings] = await Promise.all([
+        getJson(`/studies/${study.id}/domain-sets`, { limit: VERSIONS }),
+        getJson(`/domain-sets/${study.domain_set.id}/bindings`),
+      ]);
+      show(body, [study.domain_set, study.targets, study.stranded_runs, versions, bindings], () => [
         domains(study.domain_set),
         h("h3", {}, "Targets"),
         targets(study.targets),
+        h("h3", {}, "Versions of the domains"),
+        versionsTable(versions.items, study.stranded_runs),
+        h("h3", {}, "Bindings for trainers"),
+        bindingsTable(bindings.items),
       ]);
     },
   };

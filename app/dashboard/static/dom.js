@@ -96,7 +96,11 @@ export function choice(label, options, value, onChoose) {
  * @returns {HTMLElement} the heading of a row; only a name that is really long may break inside a word
  */
 export function nameCell(name, ...more) {
-  return h(name.length > 28 ? "th.name.long" : "th.name", { scope: "row" }, more.length > 0 ? more : name);
+  return h(
+    name.length > 28 ? "th.name.long" : "th.name",
+    { scope: "row" },
+    more.length > 0 ? more : h("bdi", {}, name),
+  );
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { choice, h, nameCell, show, table } from "./dom.js";
 import { decimal, duration, percent, shortId, time } from "./format.js";
+import { jobNotice } from "./job.js";
 import { curl, empty } from "./notices.js";
 import { select } from "./query.js";
 
@@ -45,16 +46,8 @@ function next(study) {
 }
 
 function content(fit, changed) {
-  if (fit.state === "failed") return h("p.notice.bad", {}, h("strong", {}, "The fit failed. "), fit.error);
-  if (fit.state !== "succeeded") {
-    return h(
-      "div.notice",
-      {},
-      h("p", {}, fit.state === "queued" ? "The fit waits for a worker." : "The laws are being fitted."),
-      h("progress", { max: 1, value: fit.progress, "aria-label": "Progress of the fit" }),
-      ` ${percent(fit.progress)}`,
-    );
-  }
+  const waiting = jobNotice("fits", "The fit", fit, fit.message, changed);
+  if (waiting) return waiting;
   return [
     fit.chosen_law && h("p", {}, "Chosen: ", h("strong", {}, fit.chosen_law), ". ", h("span.about", {}, fit.reason)),
     table(

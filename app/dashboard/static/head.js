@@ -1,5 +1,6 @@
 // What the study is, and where it stands, at a glance.
 
+import { crumbs } from "./crumbs.js";
 import { h, show } from "./dom.js";
 import { count, decimal, time, words } from "./format.js";
 import { isBusy } from "./run_state.js";
@@ -11,13 +12,7 @@ export function showHead(place, context) {
   document.title = `${study.name} · Mixwright`;
   const key = [study, fit?.id, fit?.state, fit?.progress, recommendation?.id, recommendation?.state, verification];
   show(place, key, () => [
-    h(
-      "nav.crumbs",
-      { "aria-label": "Where you are" },
-      h("a", { href: "/" }, "Studies"),
-      " / ",
-      h("span", {}, study.name),
-    ),
+    crumbs(study, ""),
     h("h1", {}, study.name),
     study.description && h("p.lead", {}, study.description),
     h("p.about", {}, facts(study)),

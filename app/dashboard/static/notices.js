@@ -18,7 +18,7 @@ export function empty(title, text, command) {
 }
 
 /** @param {string} command @returns {HTMLElement} a line to copy */
-function terminal(command) {
+export function terminal(command) {
   const label = h("span", {}, "Copy");
   const copy = async () => {
     try {

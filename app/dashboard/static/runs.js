@@ -1,15 +1,17 @@
-// The table of runs: counted by state, filtered, paged by the API.
+// The table of runs: counted by state, filtered and paged by the API.
 
 import { getJson } from "./api.js";
-import { choice, h, labelled, nameCell, show, table } from "./dom.js";
+import { budgetBars } from "./budget.js";
+import { h, nameCell, show, table } from "./dom.js";
 import { count, decimal, duration, shortId } from "./format.js";
 import { curl, empty } from "./notices.js";
 import { objectiveOf } from "./objective.js";
 import { select, selected } from "./query.js";
-import { STATES, stateTag } from "./run_state.js";
+import { runActions } from "./run_actions.js";
+import { filterNow, queryOf, showFilters } from "./run_filters.js";
+import { stateTag } from "./run_state.js";
 
 const ROWS = 15;
-const SEARCHED_ROWS = 1000; // the largest page of the API
 
 /**
  * @param {HTMLElement} body
@@ -30,33 +32,25 @@ export function create(body, controls, changed) {
   return {
     /** @param {import("./api_types.js").Context} context */
     async update({ study }) {
-      const [state, purpose, search, cursor] = ["state", "purpose", "search", "cursor"].map(selected);
-      showFilters(controls, study, { state, purpose, search }, purposes, filter);
+      const now = filterNow();
+      const cursor = selected("cursor");
+      showFilters(controls, study, now, purposes, filter, changed);
       const total = Object.values(study.run_counts).reduce((a, b) => a + b, 0);
       if (total === 0) {
-        show(body, "none", () => next(study));
+        show(body, ["none", study.budget], () => [budgetBars(study.budget), next(study)]);
         return;
       }
-      const query = search ? { state, purpose, limit: SEARCHED_ROWS } : { state, purpose, limit: ROWS, cursor };
-      const page = await getJson(`/studies/${study.id}/runs`, query);
+      const page = await getJson(`/studies/${study.id}/runs`, { ...queryOf(now), limit: ROWS, cursor });
       for (const run of page.items) purposes.add(run.purpose);
-      const rows = search ? page.items.filter((run) => matches(run, search)) : page.items;
       const move = (to, stack) => {
         before = stack;
         select({ cursor: to });
         changed();
       };
-      show(body, [rows, page.next_cursor, cursor, search, selected("run"), before], () => [
-        rows.length === 0 ? h("p.about", {}, "No run fits this filter.") : content(rows, study, changed),
-        search
-          ? h(
-              "p.about",
-              {},
-              `${rows.length} of ${page.items.length} runs contain “${search}”.`,
-              page.next_cursor &&
-                ` Only the first ${SEARCHED_ROWS} were searched; filter by state or purpose to reach the others.`,
-            )
-          : pager(page.next_cursor, cursor, before, move),
+      show(body, [page, cursor, selected("run"), before, study.targets, study.budget], () => [
+        budgetBars(study.budget),
+        page.items.length === 0 ? h("p.about", {}, "No run fits this filter.") : content(page.items, study, changed),
+        pager(page.next_cursor, cursor, before, move),
       ]);
     },
   };
@@ -78,66 +72,9 @@ function next(study) {
   ];
 }
 
-/** @param {import("./api_types.js").Run} run @param {string} search */
-function matches(run, search) {
-  const wanted = search.toLowerCase();
-  return [run.label, run.id, run.purpose, run.error ?? "", `seed ${run.seed}`].some((text) =>
-    text.toLowerCase().includes(wanted),
-  );
-}
-
-function showFilters(controls, study, now, purposes, filter) {
-  const total = Object.values(study.run_counts).reduce((a, b) => a + b, 0);
-  if (total === 0) {
-    show(controls, null, () => null);
-    return;
-  }
-  const known = [...purposes, ...(now.purpose && !purposes.has(now.purpose) ? [now.purpose] : [])];
-  const button = (state, text) =>
-    h(
-      "button.filter",
-      {
-        type: "button",
-        "aria-pressed": now.state === state ? "true" : "false",
-        "data-focus": `state ${state}`,
-        onclick: () => filter({ state }),
-      },
-      text,
-    );
-  show(controls, [study.run_counts, now.state, now.purpose, known], () => [
-    h(
-      "div.filters",
-      { role: "group", "aria-label": "State" },
-      button("", `all ${total}`),
-      Object.entries(STATES)
-        .filter(([state]) => study.run_counts[state] > 0 || state === now.state)
-        .map(([state, { sign }]) => button(state, `${sign} ${state} ${study.run_counts[state] ?? 0}`)),
-    ),
-    choice(
-      "Purpose",
-      [{ value: "", text: "all" }, ...known.map((value) => ({ value, text: value }))],
-      now.purpose,
-      (value) => filter({ purpose: value }),
-    ),
-    searchBox(now.search, filter),
-  ]);
-}
-
-function searchBox(value, filter) {
-  let waiting = 0;
-  const typed = (event) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => filter({ search: event.target.value.trim() }), 300);
-  };
-  return labelled(
-    "Search",
-    h("input", { type: "search", value, placeholder: "label, id, error", "data-focus": "search", oninput: typed }),
-  );
-}
-
 function content(rows, study, changed) {
   return table(
-    ["Run", "Purpose", "State", "#Seed", "#Parameters", "#Tokens", "#Objective", "#Time", "Note"],
+    ["Run", "Purpose", "State", "#Seed", "#Parameters", "#Tokens", "#Objective", "#Time", "Note", "Actions"],
     rows.map((run) => row(run, study, changed)),
     "Runs of the study",
   );
@@ -175,6 +112,7 @@ function row(run, study, changed) {
     h("td.number", {}, decimal(objectiveOf(run, study.targets))),
     h("td.number", {}, duration(run.wall_seconds)),
     h("td.note", {}, note(run)),
+    h("td", {}, runActions(run, changed, "row")),
   );
 }
 

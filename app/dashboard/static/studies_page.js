@@ -1,45 +1,44 @@
 // The list of studies, newest first.
 
-import { ApiError, getJson, logIn } from "./api.js";
-import { h, nameCell, show, table } from "./dom.js";
+import { getJson } from "./api.js";
+import { h, labelled, nameCell, show, table } from "./dom.js";
 import { exact, time } from "./format.js";
-import { fresh, stale } from "./live.js";
-import { curl, empty, failure } from "./notices.js";
-import { poll } from "./poll.js";
+import { keepFresh } from "./keep_fresh.js";
+import { curl, empty } from "./notices.js";
 import { select, selected } from "./query.js";
 import { isBusy, stateTag } from "./run_state.js";
 
 const ROWS = 50;
 const place = document.getElementById("studies");
-const problem = document.getElementById("problem");
+const search = document.getElementById("search");
 
 let reload = () => {};
 
 async function round() {
   const cursor = selected("cursor");
-  let page;
-  try {
-    page = await getJson("/studies", { limit: ROWS, cursor });
-  } catch (error) {
-    return refuse(error);
-  }
-  show(problem, "", () => null);
-  show(place, [page, cursor], () => (page.items.length === 0 && !cursor ? first() : content(page, cursor)));
-  const busy = page.items.some((study) => isBusy(study.run_counts));
-  fresh(busy);
-  return busy;
+  const name = selected("name");
+  showSearch(name);
+  const page = await getJson("/studies", { limit: ROWS, cursor, name });
+  const none = page.items.length === 0 && !cursor;
+  show(place, [page, cursor, name], () => {
+    if (none && name) return h("p.about", {}, `No study has “${name}” in its name.`);
+    return none ? first() : content(page, cursor);
+  });
+  return page.items.some((study) => isBusy(study.run_counts));
 }
 
-/** @param {Error} error @returns {boolean} whether to ask again soon */
-function refuse(error) {
-  if (error instanceof ApiError && error.status === 401) {
-    logIn();
-    return false;
-  }
-  const lost = error instanceof ApiError && error.status === 0;
-  if (lost) stale();
-  show(problem, error.message, () => failure(error));
-  return lost;
+function showSearch(name) {
+  let waiting = 0;
+  const typed = (event) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      select({ name: event.target.value.trim(), cursor: null });
+      reload();
+    }, 300);
+  };
+  show(search, "once", () =>
+    labelled("Search", h("input", { type: "search", value: name, placeholder: "part of a name", oninput: typed })),
+  );
 }
 
 function first() {
@@ -94,7 +93,7 @@ function row(study) {
     {},
     nameCell(
       study.name,
-      h("a", { href: `/studies/${study.id}` }, study.name),
+      h("a", { href: `/studies/${study.id}` }, h("bdi", {}, study.name)),
       study.description && h("p.about.one-line", {}, study.description),
     ),
     h("td.number", {}, exact(study.domain_set.domains.length)),
@@ -110,4 +109,4 @@ function row(study) {
   );
 }
 
-reload = poll(round);
+reload = keepFresh(round, place);

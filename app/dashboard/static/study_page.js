@@ -1,24 +1,36 @@
 // The page of one study: loads it, hands it to the sections, and does so again while something runs.
 
-import { ApiError, getJson, logIn } from "./api.js";
+import { getJson } from "./api.js";
+import * as changes from "./changes.js";
 import * as data from "./data.js";
-import { h, show } from "./dom.js";
+import * as exports from "./exports.js";
 import * as fidelity from "./fidelity.js";
 import { showHead } from "./head.js";
-import { fresh, stale } from "./live.js";
-import { failure } from "./notices.js";
-import { poll } from "./poll.js";
+import { keepFresh, section } from "./keep_fresh.js";
 import * as predicted from "./predicted.js";
 import { selected } from "./query.js";
+import * as reasons from "./reasons.js";
 import { isBusy } from "./run_state.js";
 import * as runs from "./runs.js";
 import * as trajectory from "./trajectory.js";
 import * as verification from "./verification.js";
 import * as weights from "./weights.js";
+import * as whatIf from "./what_if.js";
 
-const SECTIONS = { weights, verification, fidelity, predicted, runs, trajectory, data };
+const SECTIONS = {
+  weights,
+  reasons,
+  changes,
+  exports,
+  "what-if": whatIf,
+  verification,
+  fidelity,
+  predicted,
+  runs,
+  trajectory,
+  data,
+};
 const root = document.getElementById("study");
-const problem = document.getElementById("problem");
 const id = encodeURIComponent(root.dataset.study);
 
 /** Reloads at once; sections call it after a selection. Set when the polling starts. */
@@ -39,7 +51,8 @@ async function load() {
     getJson(`/studies/${id}/recommendations`, { limit: 50 }),
   ]);
   /** @type {import("./api_types.js").Recommendation|null} */
-  const recommendation = chosen(recommendations.items, selected("recommendation"));
+  const listed = chosen(recommendations.items, selected("recommendation"));
+  const recommendation = listed && (await getJson(`/recommendations/${listed.id}`)); // lists leave the details out
   /** @type {import("./api_types.js").Fit|null} */
   const fit = chosen(fits.items, selected("fit") || recommendation?.fit_id || "");
   const done = recommendation?.state === "succeeded";
@@ -75,44 +88,10 @@ function somethingRuns({ study, fits, recommendations }) {
 }
 
 async function round() {
-  let context;
-  try {
-    context = await load();
-  } catch (error) {
-    return refuse(error);
-  }
-  show(problem, "", () => null);
-  root.hidden = false;
+  const context = await load();
   showHead(document.getElementById("head"), context);
-  await Promise.all(
-    sections.map(async ({ body, section }) => {
-      try {
-        await section.update(context);
-      } catch (error) {
-        show(body, ["error", error.message], () => failure(error));
-      }
-    }),
-  );
-  const busy = somethingRuns(context);
-  fresh(busy);
-  return busy;
+  await Promise.all(sections.map(({ body, section: shown }) => section(body, () => shown.update(context))));
+  return somethingRuns(context);
 }
 
-/** @param {Error} error @returns {boolean} whether to ask again soon */
-function refuse(error) {
-  const status = error instanceof ApiError ? error.status : -1;
-  if (status === 401) {
-    logIn();
-    return false;
-  }
-  const wrong = status === 404 || status === 422;
-  if (status === 0) stale();
-  show(problem, error.message, () => [
-    failure(error),
-    wrong && h("p", {}, h("a", { href: "/" }, "See the studies that there are")),
-  ]);
-  root.hidden = wrong;
-  return status === 0;
-}
-
-reload = poll(round);
+reload = keepFresh(round, root);

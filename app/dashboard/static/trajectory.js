@@ -1,11 +1,13 @@
 // One run: its weights, its losses over training tokens, and what it ended with.
 
 import { getJson } from "./api.js";
+import { attemptsTable } from "./attempts.js";
 import { h, nameCell, show, table } from "./dom.js";
 import { count, decimal, exact, percent, shortId, words } from "./format.js";
 import { empty, failure } from "./notices.js";
 import { axis, draw, plain, place } from "./plot.js";
 import { selected } from "./query.js";
+import { runActions } from "./run_actions.js";
 import { stateTag } from "./run_state.js";
 
 const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -13,8 +15,12 @@ const SIGNS = ["circle", "square", "diamond", "triangle-up", "x", "star"];
 // More lines than this cannot be told apart; the others are in the legend and can be switched on.
 const LINES_SHOWN = 9;
 
-/** @param {HTMLElement} body @param {HTMLElement} controls */
-export function create(body, controls) {
+/**
+ * @param {HTMLElement} body
+ * @param {HTMLElement} controls
+ * @param {() => void} changed
+ */
+export function create(body, controls, changed) {
   return {
     /** @param {import("./api_types.js").Context} context */
     async update({ study }) {
@@ -31,12 +37,16 @@ export function create(body, controls) {
         show(body, ["other", id], () => failure(new Error("This run belongs to another study.")));
         return;
       }
-      const chart = await getJson(`/charts/runs/${run.id}/trajectory`);
-      show(controls, [run.label, run.state], () =>
-        h("p.run", {}, h("strong", {}, run.label || shortId(run.id)), " ", stateTag(run.state)),
-      );
+      const [chart, attempts] = await Promise.all([
+        getJson(`/charts/runs/${run.id}/trajectory`),
+        getJson(`/runs/${run.id}/attempts`),
+      ]);
+      show(controls, [run.id, run.label, run.state, run.exclude_from_fit], () => [
+        h("p.run", {}, h("strong", {}, h("bdi", {}, run.label || shortId(run.id))), " ", stateTag(run.state)),
+        runActions(run, changed, "run"),
+      ]);
       const plot = chart.lines.length > 0 ? place(describe(chart), 380) : null;
-      const rebuilt = show(body, [run, chart], () => [
+      const rebuilt = show(body, [run, chart, attempts], () => [
         run.error && h("p.notice.bad", {}, run.error),
         plot ??
           h(
@@ -47,6 +57,7 @@ export function create(body, controls) {
               : "This run has no measurement yet.",
           ),
         h("div.two", {}, weightsTable(run, study), lossesTable(run, study)),
+        attemptsTable(attempts.items),
       ]);
       if (rebuilt && plot) await draw(plot, (theme) => picture(chart, theme));
     },

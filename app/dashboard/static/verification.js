@@ -105,12 +105,7 @@ function picture(arms, unit, theme) {
           color: theme.chosen,
         },
         marker: { size: 11, color: theme.chosen },
-        customdata: arms.map((arm) => [
-          plain(words(arm.name)),
-          decimal(arm.mean),
-          decimal(arm.stderr),
-          arm.seeds_done,
-        ]),
+        customdata: arms.map((arm) => [plain(words(arm.name)), decimal(arm.mean), decimal(arm.stderr), arm.seeds_done]),
         hovertemplate:
           "<b>%{customdata[0]}</b><br>measured %{customdata[1]} ± %{customdata[2]}<br>%{customdata[3]} seeds<extra></extra>",
       },

@@ -1,8 +1,10 @@
 // Recommended weights against the prior, with the cap and the epochs that they imply.
 
-import { getJson } from "./api.js";
+import { action } from "./actions.js";
+import { getJson, postJson } from "./api.js";
 import { choice, h, nameCell, show, table } from "./dom.js";
 import { count, decimal, epochs, interval, percent, shortId, time, times, words } from "./format.js";
+import { jobNotice } from "./job.js";
 import { curl, empty } from "./notices.js";
 import { axis, draw, nameAxis, plain, place } from "./plot.js";
 import { select } from "./query.js";
@@ -22,7 +24,7 @@ export function create(body, controls, changed) {
       const chart = await getJson(`/charts/studies/${study.id}/weights`, { recommendation: ready?.id });
       const plot = place(describe(chart), Math.max(150, 70 + chart.bars.length * (chart.bars.length > 20 ? 26 : 50)));
       const rebuilt = show(body, [chart, recommendation, context.fit?.id], () => [
-        recommendation === null ? next(context) : progress(recommendation),
+        recommendation === null ? next(context) : progress(recommendation, changed),
         h("div.chart-and-table", {}, plot, h("div", {}, numbers(chart))),
         ready && predictions(ready),
       ]);
@@ -31,21 +33,32 @@ export function create(body, controls, changed) {
   };
 }
 
-function showChoice(controls, { recommendations, recommendation }, changed) {
+function showChoice(controls, { study, recommendations, recommendation }, changed) {
+  const adopted = study.adopted_recommendation_id;
   const options = recommendations.map((r) => ({
     value: r.id,
-    text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}`,
+    text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}${r.id === adopted ? " · adopted" : ""}`,
   }));
-  show(
-    controls,
-    [options, recommendation?.id],
-    () =>
-      options.length > 1 &&
+  show(controls, [options, recommendation?.id, recommendation?.state], () => [
+    options.length > 1 &&
       choice("Recommendation", options, recommendation?.id ?? "", (id) => {
         select({ recommendation: id, fit: null, law: null }); // the fit that it came from is shown beside it
         changed();
       }),
-  );
+    recommendation?.state === "succeeded" && adoption(recommendation, adopted, changed),
+  ]);
+}
+
+function adoption(recommendation, adopted, changed) {
+  if (recommendation.id === adopted) {
+    return h("span.tag.good", { title: "training pipelines read these weights" }, "✓ adopted");
+  }
+  return action("Adopt", {
+    run: () => postJson(`/recommendations/${recommendation.id}/adopt`),
+    done: changed,
+    sure: "Pipelines read these weights then: adopt?",
+    about: "Training pipelines that ask for the weights of this study get these from then on",
+  });
 }
 
 function next({ study, fit }) {
@@ -64,12 +77,10 @@ function next({ study, fit }) {
   );
 }
 
-function progress(recommendation) {
-  if (recommendation.state === "failed")
-    return h("p.notice.bad", {}, h("strong", {}, "The recommendation failed. "), recommendation.error);
-  if (recommendation.state !== "succeeded")
-    return h("p.notice", {}, `The recommendation is ${recommendation.state}; it appears here by itself.`);
-  return h("p.about", {}, `Under the law ${recommendation.law}. `, recommendation.message);
+function progress(recommendation, changed) {
+  const { progress_message: said, law, message } = recommendation;
+  const waiting = jobNotice("recommendations", "The recommendation", recommendation, said, changed);
+  return waiting ?? h("p.about", {}, `Under the law ${law}. `, message);
 }
 
 function describe(chart) {
