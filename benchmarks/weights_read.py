@@ -41,7 +41,7 @@ from app.services.studies import create_study, find_study
 from app.services.weights import adopt
 from app.settings import Settings
 from benchmarks.queue_drain import cpu_seconds, fresh_database, running_service
-from tests.app.stored_recommendations import store_recommendation
+from benchmarks.stored_recommendations import store_recommendation
 
 DOMAINS, TARGETS = 20, 10
 FEW_RUNS = 1000

@@ -24,8 +24,8 @@ from app.models import Import
 from app.routes.dependencies import Needs
 from app.services.studies import find_study
 from app.settings import Settings
+from benchmarks.stored_recommendations import store_recommendation
 from tests.app.conftest import BEARER, LOCAL, StandingClock
-from tests.app.stored_recommendations import store_recommendation
 from tests.app.study_bodies import CORPUS, create_study, queue_runs, register, result, study_body, weights
 from tests.app.test_key_routes import bearer, make
 

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from app.db import Database
 from app.services.studies import find_study
+from benchmarks.stored_recommendations import store_recommendation
 from tests.app.conftest import StandingClock
-from tests.app.stored_recommendations import store_recommendation
 from tests.app.study_bodies import create_study, study_body, weights
 
 ANY_VERSION = {"If-Match": "*"}

@@ -13,8 +13,8 @@ from app.db import Database
 from app.models import Event
 from app.schemas.jobs import JobState
 from app.services.studies import find_study
+from benchmarks.stored_recommendations import store_recommendation
 from tests.app.conftest import StandingClock
-from tests.app.stored_recommendations import store_recommendation
 from tests.app.study_bodies import create_study, weights
 
 FIRST, SECOND = weights(0.1, 0.2, 0.7), weights(1 / 3, 1 / 3, 1 / 3)

@@ -1,4 +1,4 @@
-"""Recommendations put into the database, for tests and benchmarks that are not about how they are found."""
+"""Recommendations put into the database, for benchmarks and tests that are not about how they are found."""
 
 from __future__ import annotations
 
