@@ -5,15 +5,18 @@ The revisions live in the package ``migrations`` beside ``app``; it is found by 
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from app.db import Database
 from app.errors import NewerDatabase, RefusedToStart
@@ -74,7 +77,7 @@ def upgrade(settings: Settings) -> str:
     _make_data_dir(settings)
     database = Database(settings.resolved_database_url)
     try:
-        with database.writing_connection() as connection:
+        with migrating(database) as connection:
             if not database.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             _check(connection, _shown(settings))
@@ -84,6 +87,37 @@ def upgrade(settings: Settings) -> str:
         raise RefusedToStart(f"the database {_shown(settings)} cannot be prepared: {exc.orig}") from exc
     finally:
         database.dispose()
+
+
+@contextmanager
+def migrating(database: Database) -> Iterator[Connection]:
+    """A connection inside a writing transaction, for revisions: committed at the end, all or none.
+
+    SQLite changes a table by making another one and dropping the first, which would take all rows that refer to it
+    along. References are therefore looked at once, at the end.
+
+    Raises:
+        IntegrityError: a row refers to nothing.
+    """
+    if not database.is_sqlite:
+        with database.writing_connection() as connection:
+            yield connection
+        return
+    alone = Database(database.engine.url.render_as_string(hide_password=False))
+    event.listen(alone.engine, "connect", _leave_references)
+    try:
+        with alone.writing_connection() as connection:
+            yield connection
+            orphan = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if orphan is not None:
+                raise IntegrityError(None, None, ValueError(f"a row of {orphan[0]} refers to nothing"))
+    finally:
+        alone.dispose()
+
+
+def _leave_references(connection: sqlite3.Connection, record: object) -> None:
+    del record
+    connection.execute("PRAGMA foreign_keys=OFF")
 
 
 def _check(connection: Connection, shown: str) -> None:
