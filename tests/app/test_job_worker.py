@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import FrameType
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,7 +21,7 @@ from app.schemas.jobs import JobState
 from app.services import jobs
 from app.services.fitting import OnProgress, Store
 from app.settings import Settings
-from app.worker import Worker
+from app.worker import GivenUp, Worker
 from mixers.errors import TooFewRuns
 from tests.app.study_bodies import create_study, weights
 
@@ -187,6 +192,86 @@ def test_a_worker_told_to_stop_gives_its_job_back_with_all_attempts(
         job = jobs.claim_job(session, "worker", LEASE, clock())
     assert job is not None
     assert job.max_attempts - job.attempt == settings.job_max_attempts - 1
+
+
+def _kinds(api: TestClient) -> list[str]:
+    return [event["kind"] for event in api.get("/v1/events").json()["items"]]
+
+
+def test_a_cancelled_fit_that_waits_is_never_computed(settings: Settings, api: TestClient, fit: str, clock) -> None:
+    cancelled = api.post(f"/v1/fits/{fit}/cancel")
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    assert api.post(f"/v1/fits/{fit}/cancel").json() == cancelled.json(), "once is as good as twice"
+    assert _work_once(settings, clock, lambda _: lambda _: None) is False
+    clock.advance(10 * LEASE)
+    assert _work_once(settings, clock, lambda _: lambda _: None) is False
+    assert _kinds(api).count("fit.cancelled") == 1
+    refused = api.post(f"/v1/fits/{fit}/predictions", json={"weights": [weights(1, 0, 0)]})
+    assert (refused.status_code, "was cancelled" in refused.json()["detail"]) == (409, True)
+
+
+def test_a_fit_that_is_cancelled_while_it_is_computed_is_not_stored(
+    settings: Settings, api: TestClient, fit: str, clock
+) -> None:
+    """Even when the worker only learns of it at the very end."""
+    stored: list[str] = []
+
+    def unaware(on_progress: OnProgress) -> Store:
+        assert api.post(f"/v1/fits/{fit}/cancel").status_code == 200
+        return lambda _: stored.append("late")
+
+    assert _work_once(settings, clock, unaware)
+    assert stored == []
+    assert (_read(api, fit)["state"], _read(api, fit)["error"]) == ("cancelled", None)
+
+
+def test_a_computation_that_reports_nothing_is_interrupted_within_a_moment(
+    settings: Settings, api: TestClient, fit: str, clock
+) -> None:
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise GivenUp
+
+    def silent(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
+        assert api.post(f"/v1/fits/{fit}/cancel").status_code == 200
+        time.sleep(30)
+        raise AssertionError("nobody interrupted the computation")
+
+    computing = threading.get_ident()
+    before = signal.signal(signal.SIGUSR1, give_up)
+    started = time.monotonic()
+    try:
+        interrupt = functools.partial(signal.pthread_kill, computing, signal.SIGUSR1)
+        with Worker(settings, clock, {"fit": silent}, interrupt) as worker:
+            assert worker.work_once()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - started < 5
+    assert _read(api, fit)["state"] == "cancelled"
+
+
+def test_what_has_ended_cannot_be_cancelled(settings: Settings, api: TestClient, fit: str, clock) -> None:
+    assert _work_once(settings, clock, lambda _: lambda _: None)
+    response = api.post(f"/v1/fits/{fit}/cancel")
+    assert (response.status_code, response.json()["detail"]) == (
+        409,
+        "the fit has succeeded and cannot be cancelled any more",
+    )
+    assert _kinds(api).count("fit.succeeded") == 1
+
+
+def test_the_event_of_a_failure_says_why(
+    settings: Settings, database: Database, api: TestClient, fit: str, clock
+) -> None:
+    """Also when no worker lived to say it."""
+    for _ in range(settings.job_max_attempts):
+        with database.write() as session:
+            assert jobs.claim_job(session, "worker", LEASE, clock()) is not None
+        clock.advance(LEASE + 1)
+    with database.write() as session:
+        assert jobs.claim_job(session, "worker", LEASE, clock()) is None
+    failed = next(event for event in api.get("/v1/events").json()["items"] if event["kind"] == "fit.failed")
+    assert failed["subject_id"] == fit
+    assert "died in every attempt" in failed["data"]["error"]
 
 
 def test_finished_jobs_are_not_claimed_again(

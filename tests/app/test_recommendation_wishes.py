@@ -269,10 +269,8 @@ def test_a_diff_to_another_recommendation_says_what_was_asked_differently(
 ) -> None:
     first = recommend(objective={"kl_to_prior": 0.5})
     api.post(f"/v1/recommendations/{first['id']}/adopt")
-    run = {
-        "weights": weights(0.4, 0.4, 0.2),
-        "losses": dict(zip(("code", "web"), true_losses(np.array([0.4, 0.4, 0.2])))),
-    }
+    code, web = true_losses(np.array([0.4, 0.4, 0.2])).tolist()
+    run = {"weights": weights(0.4, 0.4, 0.2), "losses": {"code": code, "web": web}}
     assert api.post(f"/v1/studies/{study}/runs", json={"runs": [run]}).status_code == 201
     later = make_fit(api, study, settings, clock, laws=["log_linear", "regmix_linear"])
     second = make_recommendation(
