@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -23,6 +23,13 @@ from app.services.pages import page
 
 # Longer than an agent waits between two calls, whether it works, has nothing to do or cannot reach the service.
 _SILENT_AFTER = timedelta(minutes=1)
+
+_SEEN = (
+    update(Agent)
+    .where(Agent.id == bindparam("agent_id"))
+    .values(last_seen_at=bindparam("now"))
+    .returning(Agent.id, Agent.draining, Agent.study_id)
+)
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,8 @@ def seen_agent(session: Session, agent_id: UUID, now: datetime) -> SeenAgent:
         NotFound: it never registered here.
     """
     bound = caller(session).study_id
-    mine = Agent.id == agent_id if bound is None else (Agent.id == agent_id) & (Agent.study_id == bound)
-    seen = update(Agent).where(mine).values(last_seen_at=now).returning(Agent.id, Agent.draining, Agent.study_id)
-    row = session.execute(seen, execution_options={"synchronize_session": False}).one_or_none()
-    if row is None:
+    row = session.connection().execute(_SEEN, {"agent_id": agent_id, "now": now}).one_or_none()
+    if row is None or bound not in (None, row.study_id):
         raise NotFound(f"there is no agent {agent_id}; register with POST /v1/agents first")
     return SeenAgent(row.id, row.draining, row.study_id)
 

@@ -17,6 +17,13 @@ from app.services.budgets import Cost, flops_of, spend
 from app.services.pages import page
 from app.services.runs import find_run
 
+_START = insert(RunAttempt)
+_END = (
+    update(RunAttempt)
+    .where(RunAttempt.run_id == bindparam("of_run"), RunAttempt.attempt == bindparam("of_attempt"))
+    .values(ended_at=bindparam("at"), outcome=bindparam("how"), reason=bindparam("why"))
+)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -39,7 +46,7 @@ def start_attempts(session: Session, runs: Sequence[Row], agent_id: UUID, now: d
         {"run_id": run.id, "attempt": run.attempt, "agent_id": agent_id, "stack_size": len(runs), "started_at": now}
         for run in runs
     ]
-    session.execute(insert(RunAttempt), rows)
+    session.connection().execute(_START, rows)
 
 
 def end_attempts(session: Session, ended: Sequence[Ended]) -> None:
@@ -47,16 +54,11 @@ def end_attempts(session: Session, ended: Sequence[Ended]) -> None:
     if not ended:
         return
     held = _held_seconds(session, [one for one in ended if one.cost is None])
-    statement = (
-        update(RunAttempt)
-        .where(RunAttempt.run_id == bindparam("of_run"), RunAttempt.attempt == bindparam("of_attempt"))
-        .values(ended_at=bindparam("at"), outcome=bindparam("how"), reason=bindparam("why"))
-    )
     rows = [
         {"of_run": one.run_id, "of_attempt": one.attempt, "at": one.at, "how": one.outcome, "why": one.reason}
         for one in ended
     ]
-    session.connection().execute(statement, rows)
+    session.connection().execute(_END, rows)
     spend(session, _by_study(ended, held))
 
 

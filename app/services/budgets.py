@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, and_, case, cast, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Double, Row, and_, bindparam, case, cast, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.models import Run, Study
@@ -24,6 +24,19 @@ _FLOPS_A_PARAMETER_AND_TOKEN = 6.0
 _SECONDS_AN_HOUR = 3600.0
 # Sums of large floats are off by rounding; a budget of exactly ten runs must have room for the tenth.
 _ROUNDING = 1e-9
+
+_SPEND = (
+    update(Study)
+    .where(Study.id == bindparam("of_study"))
+    .values(
+        spent_flops=Study.spent_flops + bindparam("more_flops"),
+        spent_gpu_seconds=Study.spent_gpu_seconds + bindparam("more_gpu_seconds"),
+    )
+)
+_LIMITED = select(Study.id).where(
+    or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None)),
+    select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists(),
+)
 
 
 @dataclass(frozen=True)
@@ -50,17 +63,11 @@ def run_flops() -> ColumnElement[float]:
 
 def spend(session: Session, costs: Mapping[UUID, Cost]) -> None:
     """Add to what studies have spent. The caller commits, and does so soon: the rows of the studies stay locked."""
-    for study_id in sorted(costs):
-        cost = costs[study_id]
-        session.execute(
-            update(Study)
-            .where(Study.id == study_id)
-            .values(
-                spent_flops=Study.spent_flops + cost.flops,
-                spent_gpu_seconds=Study.spent_gpu_seconds + cost.gpu_seconds,
-            ),
-            execution_options={"synchronize_session": False},
-        )
+    rows = [
+        {"of_study": study_id, "more_flops": cost.flops, "more_gpu_seconds": cost.gpu_seconds}
+        for study_id, cost in sorted(costs.items())
+    ]
+    session.connection().execute(_SPEND, rows)
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,7 @@ class Room:
 
 def limited_studies(session: Session) -> list[UUID]:
     """The studies with a budget that have runs waiting."""
-    waits = select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists()
-    limited = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
-    return list(session.scalars(select(Study.id).where(limited, waits)))
+    return list(session.connection().scalars(_LIMITED))
 
 
 def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:

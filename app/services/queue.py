@@ -18,15 +18,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Update, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.models import Run
 from app.schemas.agents import ClaimCreate, ClaimedRun, ClaimRead, HeartbeatCreate, HeartbeatRead
 from app.schemas.runs import AttemptOutcome, RunState
-from app.services.access import visible
+from app.services.access import caller, visible
 from app.services.agents import SeenAgent, seen_agent
 from app.services.attempts import Ended, end_attempts, start_attempts
 from app.services.budgets import Room, fits, limited_studies, lock_studies, room_left, rooms, run_flops
@@ -64,22 +66,33 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
 def _lease_batch(
     session: Session, body: ClaimCreate, agent: SeenAgent, bounded: Sequence[Room], now: datetime
 ) -> Sequence[Row]:
-    statement = _claim_statement(session, body, agent, bounded, now)
-    return sorted(session.execute(statement, execution_options=_UNSYNCED), key=lambda run: (run.queue_rank, run.id))
+    only = agent.study_id or caller(session).study_id
+    statement = _CLAIM if only is None and not bounded else _claim_statement(only, bounded)
+    given = {
+        "corpora": body.corpus_hashes,
+        "most": body.max_runs,
+        "claiming": agent.id,
+        "until": now + timedelta(seconds=body.lease_seconds),
+        "now": now,
+    }
+    return sorted(session.connection().execute(statement, given), key=lambda run: (run.queue_rank, run.id))
 
 
-def _claim_statement(
-    session: Session, body: ClaimCreate, agent: SeenAgent, bounded: Sequence[Room], now: datetime
-) -> Update:
-    """One statement. On PostgreSQL rows that another claim holds are skipped; on SQLite claims take turns."""
-    wanted = [Run.state == RunState.QUEUED, Run.corpus_hash.in_(body.corpus_hashes)]
-    if agent.study_id is not None:
-        wanted.append(Run.study_id == agent.study_id)
+def _claim_statement(study_id: UUID | None, bounded: Sequence[Room]) -> ReturningUpdate[*tuple[Any, ...]]:
+    """One statement. On PostgreSQL rows that another claim holds are skipped; on SQLite claims take turns.
+
+    Args:
+        study_id: the one study whose runs may be claimed, or None for all.
+        bounded: studies that can be given only so much.
+    """
+    wanted = [Run.state == RunState.QUEUED, Run.corpus_hash.in_(bindparam("corpora", expanding=True))]
+    if study_id is not None:
+        wanted.append(Run.study_id == study_id)
     if bounded:
         wanted.append(fits(bounded))
     order = (Run.queue_rank, Run.id)
     head = (
-        visible(session, select(Run.batch_key), Run.study_id)
+        select(Run.batch_key)
         .where(*wanted)
         .order_by(*order)
         .limit(1)
@@ -87,10 +100,10 @@ def _claim_statement(
         .cte("head")
     )
     batch = (
-        visible(session, select(Run.id, Run.study_id, Run.queue_rank, run_flops().label("flops")), Run.study_id)
+        select(Run.id, Run.study_id, Run.queue_rank, run_flops().label("flops"))
         .where(*wanted, Run.batch_key == select(head.c.batch_key).scalar_subquery())
         .order_by(*order)
-        .limit(body.max_runs)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True, key_share=True)
         .cte("batch")
     )
@@ -105,14 +118,33 @@ def _claim_statement(
         .values(
             state=RunState.LEASED,
             attempt=Run.attempt + 1,
-            agent_id=agent.id,
-            lease_expires_at=now + timedelta(seconds=body.lease_seconds),
-            started_at=now,
+            agent_id=bindparam("claiming"),
+            lease_expires_at=bindparam("until"),
+            started_at=bindparam("now"),
             progress_tokens=0,
             error=None,
         )
         .returning(Run.id, Run.study_id, Run.attempt, Run.queue_rank, Run.seed, Run.weights, Run.settings)
     )
+
+
+# Statements of the busiest calls are built once: building one takes as long as carrying it out.
+_CLAIM = _claim_statement(None, ())
+_EXPIRED = (
+    select(
+        Run.id,
+        Run.study_id,
+        Run.attempt,
+        Run.max_attempts,
+        Run.model_params,
+        Run.progress_tokens,
+        Run.lease_expires_at,
+    )
+    .where(Run.state == RunState.LEASED, Run.lease_expires_at < bindparam("now"))
+    .order_by(Run.lease_expires_at)
+    .limit(_EXPIRED_AT_ONCE)
+    .with_for_update(skip_locked=True, key_share=True)
+)
 
 
 def _specs(runs: Sequence[Row]) -> list[ClaimedRun]:
@@ -175,14 +207,7 @@ def sweep(session: Session, now: datetime) -> None:
 
 def _take_back_expired(session: Session, now: datetime) -> list[Ended]:
     """Expired leases go back to the queue, or are stale when they were the last attempt; at most so many at once."""
-    columns = (Run.id, Run.study_id, Run.attempt, Run.max_attempts, Run.model_params, Run.progress_tokens)
-    expired = session.execute(
-        select(*columns, Run.lease_expires_at)
-        .where(Run.state == RunState.LEASED, Run.lease_expires_at < now)
-        .order_by(Run.lease_expires_at)
-        .limit(_EXPIRED_AT_ONCE)
-        .with_for_update(skip_locked=True, key_share=True)
-    ).all()
+    expired = session.connection().execute(_EXPIRED, {"now": now}).all()
     for run in expired:
         _expire(session, run, now)
     return [_stale(run) for run in expired]

@@ -25,10 +25,10 @@ from app.schemas.agents import (
     ReleaseCreate,
 )
 from app.schemas.runs import AttemptOutcome, RunState
-from app.services.access import visible
+from app.services.access import caller
 from app.services.attempts import Ended, end_attempts
 from app.services.budgets import Cost, flops_of
-from app.services.events import record
+from app.services.events import Happened, record, record_all
 from proxy_training.spec import ProxyResult, TrajectoryPoint
 
 _COLUMNS = (
@@ -42,6 +42,22 @@ _COLUMNS = (
     Run.result.is_not(None).label("has_result"),
 )
 _ENDED = ("state", "error", "losses", "result", "realised_weights", "wall_seconds", "progress_tokens", "finished_at")
+_LOCK = (
+    select(*_COLUMNS)
+    .where(Run.id.in_(bindparam("run_ids", expanding=True)))
+    .order_by(Run.id)
+    .with_for_update(key_share=True)
+)
+_TAKE_IN = (
+    update(Run)
+    .where(Run.id == bindparam("of_run"))
+    .values(lease_expires_at=None, **{name: bindparam(name) for name in _ENDED})
+)
+_TARGETS = (
+    select(Target.study_id, Target.name)
+    .where(Target.study_id.in_(bindparam("study_ids", expanding=True)))
+    .order_by(Target.position)
+)
 
 
 def measure(session: Session, run_id: UUID, body: MeasurementCreate) -> None:
@@ -124,7 +140,7 @@ def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) 
 def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: datetime) -> None:
     """Store results of runs that are locked and held by the attempt that reports them."""
     targets = _targets(session, {run.study_id for run, _ in results})
-    rows, ended = [], []
+    rows, ended, events = [], [], []
     for run, result in results:
         row = _outcome(result, targets[run.study_id], now)
         rows.append(row | {"of_run": run.id})
@@ -132,11 +148,10 @@ def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: 
         cost = Cost(flops_of(run.model_params, result.train_tokens), result.wall_seconds)
         ended.append(_ended(run, how, row["error"], now, cost))
         data = {"attempt": run.attempt} if row["error"] is None else _failure(run, row["error"])
-        record(session, f"run.{how.value}", now, study_id=run.study_id, subject_id=run.id, data=data)
+        events.append(Happened(f"run.{how.value}", run.study_id, run.id, data))
         _store_points(session, run.id, run.attempt, result.trajectory)
-    statement = update(Run).where(Run.id == bindparam("of_run"))
-    values = {name: bindparam(name) for name in _ENDED}
-    session.connection().execute(statement.values(lease_expires_at=None, **values), rows)
+    session.connection().execute(_TAKE_IN, rows)
+    record_all(session, events, now)
     end_attempts(session, ended)
 
 
@@ -169,17 +184,17 @@ def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], target
 
 
 def _targets(session: Session, study_ids: Collection[UUID]) -> dict[UUID, list[str]]:
-    rows = select(Target.study_id, Target.name).where(Target.study_id.in_(study_ids)).order_by(Target.position)
     named: dict[UUID, list[str]] = {}
-    for study_id, name in session.execute(rows):
+    for study_id, name in session.connection().execute(_TARGETS, {"study_ids": list(study_ids)}):
         named.setdefault(study_id, []).append(name)
     return named
 
 
 def _locked(session: Session, run_ids: Collection[UUID]) -> dict[UUID, Row]:
     """Those of the runs that the caller may see, locked until the transaction ends."""
-    rows = visible(session, select(*_COLUMNS), Run.study_id).where(Run.id.in_(run_ids)).order_by(Run.id)
-    return {run.id: run for run in session.execute(rows.with_for_update(key_share=True))}
+    bound = caller(session).study_id
+    rows = session.connection().execute(_LOCK, {"run_ids": list(run_ids)})
+    return {run.id: run for run in rows if bound in (None, run.study_id)}
 
 
 def _run(session: Session, run_id: UUID) -> Row:
