@@ -38,11 +38,7 @@ class Summary:
 def summarise(session: Session, study: Study | None, wanted: ImportSettings, reading: Reading, check: Check) -> Summary:
     """Look at all runs together."""
     runs = list(check.runs.values())
-    losses = frozenset(
-        wanted.rename_targets.get(target.name, target.name)
-        for target in reading.targets
-        if target.unit in _NEVER_NEGATIVE
-    )
+    losses = _losses(study, wanted, reading)
     seen, count = scales(runs)
     return Summary(
         check.tally.missing(runs),
@@ -51,6 +47,14 @@ def summarise(session: Session, study: Study | None, wanted: ImportSettings, rea
         check.tally.suspicious(runs, losses),
         hints(session, study, wanted, reading, check),
     )
+
+
+def _losses(study: Study | None, wanted: ImportSettings, reading: Reading) -> frozenset[str]:
+    """The targets that cannot be below 0, by the units of the study that is or will be."""
+    if study is not None:
+        return frozenset(target.name for target in study.targets if target.unit in _NEVER_NEGATIVE)
+    found = (target for target in reading.targets if target.unit in _NEVER_NEGATIVE)
+    return frozenset(wanted.rename_targets.get(target.name, target.name) for target in found)
 
 
 def report_of(
