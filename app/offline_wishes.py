@@ -25,6 +25,7 @@ from mixers.problem import Level, MinimiseWorst, NotWorse, Problem, comparison_m
 from mixers.types import Domains, Scale, Targets
 
 ENTROPY = "entropy"
+DEFAULT_KL = 0.05
 _STANDING: dict[str, Callable[[Domains], Float[np.ndarray, " k"]]] = {"natural": natural, "uniform": uniform}
 
 
@@ -51,7 +52,7 @@ def pose(swarm: Swarm, wish: Wish, scale: Scale, tolerance: SumTolerance = DEFAU
     if wish.pareto and len(family_names(targets)) < 2:
         raise InvalidInput(f"--pareto needs at least two families of targets; there is only {family_names(targets)[0]}")
     aims = Aims(
-        kl_to_prior=wish.run.kl,
+        kl_to_prior=DEFAULT_KL if wish.run.kl is None else wish.run.kl,
         family_weight=_family_weights(targets, wish.objective),
         worst=_worst(wish.objective),
         not_worse=_not_worse(targets, wish.objective),
@@ -67,7 +68,7 @@ def _check_run(domains: Domains, run: RunOptions) -> Remarks:
     for label, value in (("--target-tokens", run.target_tokens), ("--max-epochs", run.max_epochs)):
         if value is not None and not 0 < value < np.inf:
             raise InvalidInput(f"{label} is {value:g}; it must be a positive number")
-    if not 0 <= run.kl < np.inf:
+    if run.kl is not None and not 0 <= run.kl < np.inf:
         raise InvalidInput(f"--kl is {run.kl:g}; it must be 0 or more")
     if run.max_epochs is None:
         return Remarks()
@@ -131,23 +132,28 @@ def _demands(
     return Demands(
         target_tokens=run.target_tokens,
         max_epochs=run.max_epochs,
-        min_weights=swarm.min_weights | _shares("--min", asked.min_weight, names, "domain"),
-        max_weights=swarm.max_weights | _shares("--max", asked.max_weight, names, "domain"),
+        min_weights=swarm.min_weights | shares("--min", asked.min_weight, names, "domain"),
+        max_weights=swarm.max_weights | shares("--max", asked.max_weight, names, "domain"),
         groups=groups,
-        group_min=_shares("--group-min", asked.group_min, tuple(groups), "group"),
-        group_max=_shares("--group-max", asked.group_max, tuple(groups), "group"),
-        freeze=_frozen(asked.freeze, names, current is not None),
+        group_min=shares("--group-min", asked.group_min, tuple(groups), "group"),
+        group_max=shares("--group-max", asked.group_max, tuple(groups), "group"),
+        freeze=frozen_weights(asked.freeze, names, current is not None),
         current=current,
         max_change=asked.max_change,
         max_change_total=asked.max_change_total,
     )
 
 
-def _frozen(texts: Sequence[str] | None, names: Sequence[str], has_current: bool) -> dict[str, float | None]:
+def frozen_weights(texts: Sequence[str] | None, names: Sequence[str], has_current: bool) -> dict[str, float | None]:
+    """The domains of ``--freeze`` and their weights; None keeps that of the mixture in use.
+
+    Raises:
+        InvalidInput: naming what is wrong.
+    """
     plain = [text for text in texts or () if text in names]
     if plain and not has_current:
         raise InvalidInput(f"--freeze {plain[0]} needs --current, or a weight: --freeze {plain[0]}=0.1")
-    given = _shares("--freeze", [text for text in texts or () if text not in plain], names, "domain")
+    given = shares("--freeze", [text for text in texts or () if text not in plain], names, "domain")
     twice = [name for name in plain if name in given or plain.count(name) > 1]
     if twice:
         raise InvalidInput(f"--freeze names domain {twice[0]!r} twice")
@@ -205,7 +211,8 @@ def _check_baselines(problem: Problem, swarm: Swarm) -> None:
     _ = problem.weights  # all families may have got the weight 0
 
 
-def _shares(label: str, texts: Iterable[str] | None, known: Sequence[str], what: str) -> dict[str, float]:
+def shares(label: str, texts: Iterable[str] | None, known: Sequence[str], what: str) -> dict[str, float]:
+    """``NAME=WEIGHT`` texts of a repeatable option, see :func:`named_numbers`."""
     return named_numbers(label, texts, known, what, least=0.0, most=1.0)
 
 

@@ -1,6 +1,6 @@
 """The options of ``mixwright recommend`` as they are typed: what is demanded, what is aimed at, what is shown.
 
-They are checked against a swarm in ``app/offline_wishes.py``.
+They are checked against a swarm in ``app/offline_wishes.py``, against a study in ``app/online/wish_bodies.py``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ class RunOptions:
     max_epochs: Annotated[
         float | None, typer.Option(help="How often a domain's tokens may be seen; needs --target-tokens.")
     ] = None
-    kl: Annotated[float, typer.Option(help="Weight of the KL divergence to the natural mixture.")] = 0.05
+    kl: Annotated[
+        float | None,
+        typer.Option(help="Weight of the KL divergence to the natural mixture (default: 0.05, or the study's)."),
+    ] = None
     current: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.csv|natural|uniform",
-            help="The mixture in use, a baseline named 'current'; a file has the columns domain and weight.",
+            metavar="FILE.csv|natural|uniform|adopted",
+            help="The mixture in use, a baseline named 'current'; a file has the columns domain and weight; "
+            "'adopted' is what a study has adopted.",
         ),
     ] = None
     entropies: Annotated[
@@ -143,6 +147,19 @@ class ShowOptions:
     export_option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the --export format; repeatable.")
     ] = None
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What only a study of the service can be asked for."""
+
+    fit: Annotated[
+        str | None, typer.Option(metavar="FIT", help="Of a study: recommend by this fit [default: the newest].")
+    ] = None
+    refit: Annotated[bool, typer.Option("--refit", help="Of a study: fit every law to its runs first.")] = False
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Of a study: leave the work to the service and do not wait for it.")
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,16 @@
-"""``mixwright recommend``: the best weights by the runs of a swarm folder and the team's wishes, without a server."""
+"""``mixwright recommend``: the best weights by the runs of a swarm folder or a study, and the team's wishes."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from app.command_options import AsJson, Folder, LawName, ReadingOptions, ScaleOptions, with_records
-from app.recommend_options import ConstraintOptions, ObjectiveOptions, RunOptions, ShowOptions, Wish
+from app.command_options import AsJson, LawName, ReadingOptions, ScaleOptions, with_records
+from app.connection import ConnectionOptions, connected
+from app.recommend_options import ConstraintOptions, ObjectiveOptions, RunOptions, ServiceOptions, ShowOptions, Wish
 
 
 def register(app: typer.Typer) -> None:
@@ -14,17 +19,67 @@ def register(app: typer.Typer) -> None:
 
 
 def recommend(
-    folder: Folder,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|STUDY",
+            help="A folder that holds runs.csv, domains.csv and targets.csv, or a study of the service.",
+        ),
+    ],
     run: RunOptions,
     constraints: ConstraintOptions,
     objective: ObjectiveOptions,
     show: ShowOptions,
     at: ScaleOptions,
     reading: ReadingOptions,
+    service: ServiceOptions,
+    connection: ConnectionOptions,
     law: LawName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Recommend weights from the runs of a folder."""
+    """Recommend weights from the runs of a folder, without a server, or from those of a study."""
+    wish = Wish(run, constraints, objective, show.pareto)
+    if is_folder(source):
+        _check_offline(service, connection)
+        _recommend_offline(Path(source), wish, show, at, reading, law, as_json)
+        return
+    from app.online.recommending import Asked, check_asked, recommend_online
+
+    asked = Asked(source, wish, show, service, law, reading.seed, at.model_params, at.train_tokens)
+    check_asked(asked, reading.tolerance)
+    with connected(connection) as client:
+        recommend_online(client, asked, as_json)
+
+
+def is_folder(source: str) -> bool:
+    """Whether a folder is meant: one that is there, or a path that cannot be the name of a study."""
+    return Path(source).exists() or os.sep in source or source in (".", "..")
+
+
+def _check_offline(service: ServiceOptions, connection: ConnectionOptions) -> None:
+    from app.formats.errors import FormatError
+
+    online = (
+        ("--fit", service.fit),
+        ("--refit", service.refit),
+        ("--no-wait", service.no_wait),
+        ("--url", connection.url),
+        ("--key-file", connection.key_file),
+    )
+    for label, given in online:
+        if given:
+            raise FormatError(f"{label} is for studies of the service; a folder is worked on here")
+
+
+def _recommend_offline(
+    folder: Path,
+    wish: Wish,
+    show: ShowOptions,
+    at: ScaleOptions,
+    reading: ReadingOptions,
+    law: str,
+    as_json: bool,
+) -> None:
     from app import offline, offline_exports, offline_wishes, terminal
     from app.formats.swarm_folder import read_swarm
     from app.formats.weight_columns import SumTolerance
@@ -32,7 +87,6 @@ def recommend(
     from app.recommendation_document import recommendation_document
     from app.recommendation_report import show_recommendation
 
-    wish = Wish(run, constraints, objective, show.pareto)
     offline.check_law(law)
     if show.plot is not None:
         from app.recommendation_plot import check_plot  # here: its library is slow to load

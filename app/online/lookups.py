@@ -64,6 +64,14 @@ def find_recommendation(client: Client, text: str) -> RecommendationRead:
     return client.get_recommendation(_found("recommendation", text, client.get_recommendation, everywhere).id)
 
 
+def other_recommendation(client: Client, study_id: UUID, text: str) -> str:
+    """The id of the recommendation of the study whose id has this part; any other text is a name, and stays."""
+    if _uuid(text) is not None:
+        return text
+    found = _by_part("recommendation", text, client.all_recommendations(study_id))
+    return text if found is None else str(found.id)
+
+
 def find_run(client: Client, text: str) -> RunRead:
     """The run of this id."""
     everywhere = lambda: _of_studies(client, lambda study_id: client.find_runs(study_id, RunQuery()))  # noqa: E731

@@ -15,6 +15,9 @@ from rich.table import Table
 
 from app import terminal
 
+# Weights under this are left out of a phrase.
+_TRACE = 5e-4
+
 Item = TypeVar("Item", bound=BaseModel)
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -113,6 +116,7 @@ def count(value: float | None) -> str:
 
 def mixture(weights: dict[str, float], most: int = 6) -> str:
     """The largest weights of a mixture in one phrase."""
-    ordered = sorted(weights.items(), key=lambda pair: -pair[1])
+    ordered = sorted(((name, weight) for name, weight in weights.items() if weight > 0), key=lambda pair: -pair[1])
+    ordered = [pair for pair in ordered if pair[1] >= _TRACE] or ordered
     parts = [f"{name} {weight:.3f}" for name, weight in ordered[:most]]
     return ", ".join([*parts, *(["..."] if len(ordered) > most else [])])

@@ -1,0 +1,91 @@
+"""Recommendations written to files for trainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from app import atomic_files
+from app.attachments import safe_name
+from app.calls.errors import ClientError
+from app.client import Client
+from app.online.lookups import find_recommendation, find_study
+from app.online.output import say
+from app.schemas.exports import ExportFormatRead, ExportRead
+from app.schemas.jobs import JobState
+from app.schemas.recommendations import RecommendationRead
+
+
+def wanted_recommendation(client: Client, text: str) -> RecommendationRead:
+    """The recommendation of this id, or what the study of this name acts on: the adopted one, else the newest.
+
+    Raises:
+        ClientError: there is neither.
+    """
+    try:
+        return find_recommendation(client, text)
+    except ClientError as no_recommendation:
+        try:
+            study = find_study(client, text)
+        except ClientError:
+            raise ClientError(f"there is no recommendation and no study {text!r}") from no_recommendation
+    if study.adopted_recommendation_id is not None:
+        return client.get_recommendation(study.adopted_recommendation_id)
+    made = client.list_recommendations(study.id, limit=1, state=JobState.SUCCEEDED).items
+    if not made:
+        raise ClientError(f"study {study.name} has no recommendation yet; make one: mixwright recommend {study.name}")
+    return client.get_recommendation(made[0].id)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that files cannot be written to, before the work that it is for.
+
+    Raises:
+        OSError: naming the place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; name a folder")
+    if not folder.exists():
+        atomic_files.check_writable(folder)
+
+
+def write_files(export: ExportRead, folder: Path) -> list[Path]:
+    """Write the files of an export; those that were there are replaced.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    folder.mkdir(exist_ok=True)
+    paths = [folder / safe_name(file.name) for file in export.files]
+    for path in paths:
+        atomic_files.check_writable(path)
+    for path, file in zip(paths, export.files, strict=True):
+        atomic_files.write_text(path, file.text)
+    return paths
+
+
+def show_export(console: Console, export: ExportRead, paths: list[Path]) -> None:
+    """Where the files are, and what to know of them."""
+    say(console, f"Wrote recommendation {export.recommendation_id} as {export.format}: {', '.join(map(str, paths))}.")
+    for note in export.notes:
+        say(console, note)
+
+
+def print_files(export: ExportRead) -> None:
+    """The texts on stdout, each under its name where there are several; what to know of them on stderr."""
+    for file in export.files:
+        if len(export.files) > 1:
+            typer.echo(f"==> {file.name} <==")
+        typer.echo(file.text, nl=not file.text.endswith("\n"))
+    for note in export.notes:
+        typer.echo(note, err=True)
+
+
+def options_of(one: ExportFormatRead) -> str:
+    """The options of a format in one phrase."""
+    return ", ".join(
+        option.name if option.default is None else f"{option.name}={str(option.default).lower() or chr(34) * 2}"
+        for option in one.options
+    )
