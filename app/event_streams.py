@@ -22,8 +22,9 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, texts: AsyncIterator[str]) -> None:
-        super().__init__(texts, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    # FastAPI reads the default of status_code for the description of the API.
+    def __init__(self, texts: AsyncIterator[str], status_code: int = 200) -> None:
+        super().__init__(texts, status_code, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._texts = texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
