@@ -42,3 +42,7 @@ class ScheduleCalls(Transport):
     def list_firings(self, schedule_id: UUID, limit: int = 100, cursor: str | None = None) -> Page[FiringRead]:
         """What the schedule did, newest first."""
         return self._get(f"/v1/schedules/{schedule_id}/firings", Page[FiringRead], limit=limit, cursor=cursor)
+
+    def all_firings(self, schedule_id: UUID) -> Iterator[FiringRead]:
+        """Everything that the schedule did, page by page."""
+        return walked(lambda cursor: self.list_firings(schedule_id, 1000, cursor))
