@@ -193,7 +193,7 @@ def test_a_newer_database_is_refused(settings: Settings, database) -> None:
 
 
 def test_an_exposed_service_without_a_key_is_refused(tmp_path: Path) -> None:
-    assert "MIXWRIGHT_API_KEY must be set" in _refusal(Settings(data_dir=tmp_path, host="0.0.0.0", port=0))
+    assert "mixwright keys create NAME --scope admin" in _refusal(Settings(data_dir=tmp_path, host="0.0.0.0", port=0))
 
 
 def test_an_unknown_host_is_refused(tmp_path: Path) -> None:
@@ -221,9 +221,9 @@ def test_signals_are_as_before_after_a_refusal(tmp_path: Path) -> None:
 def test_db_upgrade_makes_the_database_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app.cli", "db", "upgrade", "--data-dir", str(tmp_path / "data")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (0, "The database is at revision 0001.\n")
+    assert (done.returncode, done.stdout) == (0, "The database is at revision 0002.\n")
     connection = sqlite3.connect(tmp_path / "data" / "mixwright.sqlite3")
-    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     connection.execute("UPDATE alembic_version SET version_num = 'x'")
     connection.commit()
     connection.close()
