@@ -33,7 +33,6 @@ class FiringCause(StrEnum):
 Cron = Annotated[
     str,
     Field(
-        min_length=9,
         max_length=200,
         description="minute, hour, day of month, month, day of week; as in '30 2 * * MON-FRI'",
     ),

@@ -30,7 +30,7 @@ def check_cron(cron: str, time_zone: str) -> None:
         raise InvalidRequest.of("time_zone", f"there is no time zone {time_zone!r}", accepted)
     accepted = "minute, hour, day of month, month and day of week, as in '30 2 * * MON-FRI'"
     if len(cron.split()) != _FIELDS:
-        raise InvalidRequest.of("cron", f"it has {len(cron.split())} fields", accepted)
+        raise InvalidRequest.of("cron", f"it has {len(cron.split())} fields, not {_FIELDS}", accepted)
     try:
         CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as exc:

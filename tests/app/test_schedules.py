@@ -323,6 +323,7 @@ def test_a_deleted_schedule_takes_back_what_has_not_begun(
     [
         ({"kind": "dance"}, "kind"),
         ({"cron": "99 * * * *"}, "cron"),
+        ({"cron": ""}, "cron"),
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
         ({"settings": {"runs": 0, "proxy": SETTINGS}}, "settings.runs"),
         ({"settings": {"runs": 4}}, "settings.proxy"),
