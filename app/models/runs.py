@@ -26,10 +26,12 @@ class Run(Base):
         # Counts by state, and pages of one state.
         Index("ix_runs_state", "study_id", "state", "id"),
         Index("ix_runs_queue", "state", "queue_rank", "id"),
+        # An agent with one corpus must not walk over what waits for others.
+        Index("ix_runs_corpus", "state", "corpus_hash", "queue_rank", "id"),
         Index("ix_runs_batch", "state", "batch_key", "queue_rank", "id"),
         Index("ix_runs_lease", "state", "lease_expires_at"),
         Index("ix_runs_agent", "agent_id", "id"),
-        Index("ix_runs_verification", "recommendation_id"),
+        Index("ix_runs_recommendation", "recommendation_id", "id"),
         Index("ix_runs_external", "study_id", "external_id", unique=True),
     )
 

@@ -17,6 +17,7 @@ from app.schemas.common import Page
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 Key = TypeVar("Key", UUID, int)
+Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
 _INT_BYTES = 8
 
@@ -35,14 +36,20 @@ def page(
     Raises:
         InvalidRequest: a cursor that no page gave.
     """
-    if cursor is not None:
-        last = _decode(cursor, key)
-        rows = rows.where(key < last if newest_first else key > last)
-    ordered = rows.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
-    found = session.scalars(ordered).unique().all()
+    found = session.scalars(one_page(rows, key, limit, cursor, newest_first)).unique().all()
     kept = found[:limit]
     more = _encode(_key(kept[-1], key)) if len(found) > limit else None
     return Page(items=read(kept), next_cursor=more)
+
+
+def one_page(
+    rows: Rows, key: InstrumentedAttribute[Key], limit: int, cursor: str | None, newest_first: bool = False
+) -> Rows:
+    """The statement of a page, and of one row more: whether it comes says whether there is another page."""
+    if cursor is not None:
+        last = _decode(cursor, key)
+        rows = rows.where(key < last if newest_first else key > last)
+    return rows.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
 
 
 def _key(row: Any, key: InstrumentedAttribute[Key]) -> UUID | int:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, insert, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -30,7 +30,7 @@ from app.schemas.runs import (
 from app.services.access import visible
 from app.services.events import record
 from app.services.mixtures import parse_weights
-from app.services.pages import page
+from app.services.pages import one_page, page
 from app.services.studies import find_study
 from proxy_training.spec import Measured, TrajectoryPoint
 
@@ -158,12 +158,25 @@ def read_runs(runs: Sequence[Run]) -> list[RunRead]:
 def list_runs(session: Session, study_id: UUID, query: RunQuery) -> Page[RunRead]:
     """The runs of a study, oldest first."""
     find_study(session, study_id)
-    rows = filtered(select(Run).where(Run.study_id == study_id), query)
+    rows = _asked_for(select(Run).where(Run.study_id == study_id), query)
     if query.state:
-        rows = rows.where(Run.state.in_(query.state))
-    if query.agent_id is not None:
-        rows = rows.where(Run.agent_id == query.agent_id)
+        # An index walks the runs of one state; a page of several states is among the pages of each.
+        each = [
+            one_page(
+                _asked_for(select(Run.id).where(Run.study_id == study_id, Run.state == state), query),
+                Run.id,
+                query.limit,
+                query.cursor,
+            ).subquery()
+            for state in dict.fromkeys(query.state)
+        ]
+        rows = select(Run).where(Run.id.in_(union_all(*(select(one.c.id) for one in each))))
     return page(session, rows, Run.id, query.limit, query.cursor, read_runs)
+
+
+def _asked_for(rows: Rows, query: RunQuery) -> Rows:
+    rows = filtered(rows, query)
+    return rows if query.agent_id is None else rows.where(Run.agent_id == query.agent_id)
 
 
 def filtered(rows: Rows, wanted: RunFilter) -> Rows:

@@ -194,8 +194,11 @@ def upgrade() -> None:
         batch_op.create_index("ix_runs_external", ["study_id", "external_id"], unique=True)
         batch_op.create_index("ix_runs_agent", ["agent_id", "id"], unique=False)
         batch_op.create_index("ix_runs_batch", ["state", "batch_key", "queue_rank", "id"], unique=False)
+        batch_op.create_index("ix_runs_corpus", ["state", "corpus_hash", "queue_rank", "id"], unique=False)
         batch_op.create_index("ix_runs_state", ["study_id", "state", "id"], unique=False)
+        batch_op.create_index("ix_runs_recommendation", ["recommendation_id", "id"], unique=False)
         batch_op.drop_index("ix_runs_count")
+        batch_op.drop_index("ix_runs_verification")
 
     with op.batch_alter_table("studies") as batch_op:
         batch_op.add_column(sa.Column("budget_flops", sa.Double(), nullable=True))
@@ -248,8 +251,11 @@ def downgrade() -> None:
         batch_op.drop_column("budget_flops")
 
     with op.batch_alter_table("runs") as batch_op:
+        batch_op.create_index("ix_runs_verification", ["recommendation_id"], unique=False)
         batch_op.create_index("ix_runs_count", ["study_id", "state"], unique=False)
+        batch_op.drop_index("ix_runs_recommendation")
         batch_op.drop_index("ix_runs_state")
+        batch_op.drop_index("ix_runs_corpus")
         batch_op.drop_index("ix_runs_batch")
         batch_op.drop_index("ix_runs_agent")
         batch_op.drop_index("ix_runs_external")
