@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.charts import predicted_chart, trajectory_chart, weights_chart
+from app.schemas.budgets import BudgetRead
 from app.schemas.fits import FitRead, OutOfFoldRead
 from app.schemas.recommendations import RecommendationRead
 from app.schemas.runs import RunRead, TrajectoryRead
@@ -29,7 +30,9 @@ def study(**constraints: Any) -> StudyRead:
         {"name": "web", "available_tokens": 3000, "prior": 0.75},
         {"name": "notes", "available_tokens": None, "prior": 0.0},
     ]
-    domain_set = {"id": str(uuid4()), "version": 1, "content_hash": "x", "domains": domains, "created_at": NOW}
+    domain_set: dict[str, Any] = {"id": str(uuid4()), "study_id": str(uuid4()), "version": 1, "content_hash": "x"}
+    domain_set |= {"domains": domains, "renames": {}, "created_at": NOW}
+    budget: dict[str, Any] = dict.fromkeys(BudgetRead.model_fields, 0.0) | {"exhausted": False}
     body = {
         "id": str(uuid4()),
         "name": "s",
@@ -38,7 +41,10 @@ def study(**constraints: Any) -> StudyRead:
         "targets": TARGETS,
         "objective": {},
         "constraints": constraints,
+        "budget": budget,
+        "adopted_recommendation_id": None,
         "run_counts": {},
+        "stranded_runs": 0,
         "created_at": NOW,
     }
     return StudyRead.model_validate_json(json.dumps(body))
@@ -50,7 +56,9 @@ def recommendation(**constraints: Any) -> RecommendationRead:
         {"domain": "web", "prior": 0.75, "weight": 0.5, "max_weight": 1.0, "epochs": 2 / 3, "capped": False},
         {"domain": "notes", "prior": 0.0, "weight": 0.0, "max_weight": 1.0, "epochs": None, "capped": False},
     ]
-    body: dict[str, Any] = {name: str(uuid4()) for name in ("id", "study_id", "fit_id")}
+    body: dict[str, Any] = dict.fromkeys(RecommendationRead.model_fields)
+    body |= {name: str(uuid4()) for name in ("id", "study_id", "fit_id")}
+    body |= {"progress": 1, "progress_message": "", "pareto": False}
     body |= {"state": "succeeded", "law": "log_linear", "objective": {}, "constraints": constraints, "stages": []}
     body |= {"weights": rows, "predictions": {}, "solver_status": "optimal", "message": "", "runs_hash": "h"}
     body |= {"error": None, "created_at": NOW, "finished_at": NOW}
@@ -90,7 +98,10 @@ def fit() -> FitRead:
         return {"law": name, "objective_spearman": 0.9, "objective_mae": mae, "objective_r2": 0.8, "targets": [one]}
 
     skipped = {"law": "bimix", "skipped": "too few runs"}
-    body: dict[str, Any] = {"id": str(uuid4()), "study_id": str(uuid4()), "state": "succeeded", "progress": 1}
+    body: dict[str, Any] = dict.fromkeys(FitRead.model_fields)
+    body |= {name: str(uuid4()) for name in ("id", "study_id", "domain_set_id")}
+    body |= dict.fromkeys(("runs_left_out", "runs_excluded", "runs_filtered"), 0)
+    body |= {"state": "succeeded", "progress": 1, "message": ""}
     body |= {"laws": ["mean", "log_linear", "bimix"], "folds": 5, "seed": 0, "runs_used": 3, "runs_hash": "h"}
     body |= {"chosen_law": "log_linear", "reason": "best", "error": None, "created_at": NOW, "finished_at": NOW}
     return FitRead.model_validate(body | {"fidelity": [law("mean", 0.4), law("log_linear", 0.1), skipped]})
@@ -125,6 +136,7 @@ def run() -> RunRead:
     body |= {"id": uuid4(), "study_id": uuid4(), "domain_set_id": uuid4(), "label": "a run", "purpose": "swarm"}
     body |= {"state": "succeeded", "source": "proxy", "exclude_from_fit": False, "weights": {"code": 1.0}, "seed": 0}
     body |= {"attempt": 1, "max_attempts": 3, "progress_tokens": 0, "created_at": NOW, "train_tokens": 200}
+    body |= {"priority": 0}
     return RunRead.model_validate(body)
 
 
