@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from uuid import UUID
 
@@ -26,7 +26,7 @@ class EventCalls(Transport):
 
     def events(
         self, study_id: UUID | None = None, after: str | None = None, kind: str | None = None
-    ) -> Iterator[EventRead]:
+    ) -> Generator[EventRead, None, None]:
         """What happens from now on, without end; a lost connection is made again, and no event is left out.
 
         Args:

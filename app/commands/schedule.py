@@ -121,14 +121,15 @@ def history(schedule: _Schedule, connection: ConnectionOptions, limit: Limit = 1
     output.give_list(found, as_json, columns, row, "It has not fired yet.")
 
 
-def remove(schedule: _Schedule, connection: ConnectionOptions) -> None:
+def remove(schedule: _Schedule, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Delete a schedule and its history; what it made stays."""
-    from app.online import lookups
+    from app.online import lookups, output
 
     with connected(connection) as client:
         found = lookups.find_schedule(client, schedule)
         client.delete_schedule(found.id)
-    typer.echo(f"Schedule {found.name} ({found.id}) is deleted.")
+    sentence = f"Schedule {found.name} ({found.id}) is deleted."
+    output.give(found, as_json, lambda console, _: output.say(console, sentence))
 
 
 def _set(schedule: str, connection: ConnectionOptions, as_json: bool, enabled: bool) -> None:

@@ -197,14 +197,16 @@ def bind(
     output.give(bound, as_json, study_tables.show_binding)
 
 
-def unbind(study: StudyName, trainer: _Trainer, connection: ConnectionOptions) -> None:
+def unbind(study: StudyName, trainer: _Trainer, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Forget where a trainer finds the domains."""
-    from app.online import lookups
+    from app.online import lookups, output
 
     with connected(connection) as client:
         found = lookups.find_study(client, study)
+        binding = client.get_binding(found.domain_set.id, trainer)
         client.delete_binding(found.domain_set.id, trainer)
-    typer.echo(f"Study {found.name} has no paths for {trainer} any more.")
+    sentence = f"Study {found.name} has no paths for {trainer} any more."
+    output.give(binding, as_json, lambda console, _: output.say(console, sentence))
 
 
 def adopt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import httpx
@@ -11,21 +12,31 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.client import Client, ClientError, Conflict, JobFailed, NotFound, Refused, Unreachable
+from app.principal import Scope
 from app.schemas.agents import (
     AgentCreate,
+    AgentUpdate,
     ClaimCreate,
+    CompletionBatchCreate,
     CompletionCreate,
     FailureCreate,
     HeartbeatCreate,
     HeldRun,
     MeasurementCreate,
     ReleaseCreate,
+    ReportedResult,
 )
+from app.schemas.bindings import BindingPut
+from app.schemas.events import EventQuery
 from app.schemas.fits import FitCreate, PredictionCreate
+from app.schemas.imports import ImportSettings, StudyImport
 from app.schemas.jobs import JobState
+from app.schemas.keys import KeyCreate, KeyUpdate
 from app.schemas.recommendations import RecommendationCreate, VerificationCreate
-from app.schemas.runs import RunCreate, RunState, SuggestionCreate
-from app.schemas.studies import DomainIn, StudyCreate, TargetIn
+from app.schemas.runs import RunCreate, RunFilter, RunState, RunUpdate, SuggestionCreate
+from app.schemas.schedules import ScheduleCreate, SchedulePatch
+from app.schemas.studies import DomainIn, DomainSetCreate, StudyCreate, StudyPatch, StudyRead, TargetIn
+from app.schemas.targets import TargetPatch
 from app.settings import Settings
 from app.worker import Worker
 from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
@@ -101,45 +112,158 @@ def _play_agent(client: Client, study_id) -> None:
     assert [states[run.run_id] for run in (done, failed, released, cancelled)] == expected
 
 
+def _change_domains(client: Client, study: StudyRead) -> None:
+    version = client.get_domain_set(study.domain_set.id)
+    assert client.list_domain_sets(study.id).items == [version]
+    same = DomainSetCreate(domains=study.domain_set.domains)
+    assert client.create_domain_set(study.id, same).id == version.id
+    paths = {"a": ["/data/a"], "b": ["/data/b"]}
+    bound = client.put_binding(version.id, "megatron", BindingPut(paths=paths))
+    assert client.put_binding(version.id, "megatron", BindingPut(paths=paths, options={"split": "train"})) != bound
+    assert client.list_bindings(version.id).items == [client.get_binding(version.id, "megatron")]
+
+
+def _change_targets(client: Client) -> None:
+    study_id, name = client.create_study(_study().model_copy(update={"name": "more"})).id, "eval/loss? #1"
+    added = client.add_target(study_id, TargetIn(name=name, weight=0))
+    assert client.get_target(study_id, name) == added
+    assert client.change_target(study_id, name, TargetPatch(weight=0.5)).weight == 0.5
+    assert len(client.list_targets(study_id).items) == 3
+
+
+def _change_runs(client: Client, study: StudyRead) -> None:
+    (run,) = client.create_runs(study.id, [RunCreate(weights={"a": 1.0}, settings=SETTINGS, purpose="spare")]).runs
+    assert client.change_run(run.id, RunUpdate(label="spare")).label == "spare"
+    assert client.cancel_runs(study.id, RunFilter(purpose="spare")).cancelled == 1
+    assert client.retry_run(run.id).state is RunState.QUEUED
+    (agent,) = client.list_agents().items
+    assert client.change_agent(agent.id, AgentUpdate(draining=False)).draining is False
+    assert client.get_agent(agent.id).id == agent.id
+    claim = ClaimCreate(agent_id=agent.id, max_runs=4, corpus_hashes=["corpus-a"])
+    held = {each.run_id: each.attempt for each in client.claim(claim).runs}
+    assert client.prune_run(run.id).state is RunState.PRUNED
+    assert [each.outcome for each in client.list_attempts(run.id).items] == ["pruned"]
+    result = ProxyResult(status="succeeded", train_tokens=4096, losses={"a": Measured(value=1.0)})
+    late = ReportedResult(run_id=run.id, attempt=held[run.id], result=result)
+    assert client.complete_many(CompletionBatchCreate(results=[late])).lost == [run.id]
+
+
+def _import(client: Client, study: StudyRead, folder: Path) -> None:
+    assert "swarm-folder" in [one.name for one in client.list_import_formats().items]
+    table = folder / "runs.csv"
+    table.write_text("run_id,w:a,w:b,loss:a,loss:b\nx1,0.5,0.5,1.5,1.25\n")
+    settings = ImportSettings(format="swarm-folder")
+    report = client.import_runs(study.id, settings, [table])
+    assert report.taken == 1
+    assert report.id is not None
+    assert client.get_import(report.id) == report
+    assert client.list_imports(study.id).items == [report]
+    made = client.import_study(StudyImport(format="swarm-folder", name="imported"), [table])
+    assert made.study_id is not None
+    assert client.get_study(made.study_id).name == "imported"
+
+
+def _plan(client: Client, study: StudyRead) -> None:
+    made = client.create_schedule(study.id, ScheduleCreate(name="nightly", kind="refit", cron="0 2 * * *"))
+    assert client.list_schedules(study.id).items == [client.get_schedule(made.id)]
+    assert client.change_schedule(made.id, SchedulePatch(enabled=False)).enabled is False
+    fired = client.fire_schedule(made.id)
+    assert [each.id for each in client.list_firings(made.id).items] == [fired.id]
+    client.delete_schedule(made.id)
+    with pytest.raises(NotFound):
+        client.get_schedule(made.id)
+
+
+def _use_keys(client: Client) -> None:
+    made = client.create_key(KeyCreate(name="pipeline", scopes=[Scope.READ]))
+    assert made.key is not None
+    assert client.get_key(made.id) in client.list_keys().items
+    assert client.change_key(made.id, KeyUpdate(name="renamed")).name == "renamed"
+    assert client.revoke_key(made.id).revoked_at is not None
+
+
+def _listen(client: Client, transport: InProcess, study: StudyRead) -> None:
+    """The streams of events never end, so another transport plays the service here."""
+    newest = client.list_events(EventQuery(limit=1), study.id).items[0]
+    assert client.list_events().items[-1].kind
+
+    def play(request: httpx.Request) -> httpx.Response:
+        transport.called.add((request.method, request.url.path))
+        return httpx.Response(200, text=f"id: {newest.key}\ndata: {newest.model_dump_json()}\n\n")
+
+    listener = Client("http://127.0.0.1:1", transport=httpx.MockTransport(play))
+    assert next(listener.events()) == next(listener.events(study.id, after="0-0")) == newest
+
+
 def test_the_client_speaks_every_route(
-    client: Client, transport: InProcess, api: TestClient, settings: Settings, clock: Callable
+    client: Client, transport: InProcess, api: TestClient, settings: Settings, clock: Callable, tmp_path: Path
 ) -> None:
     assert client.is_ready()
     study = client.create_study(_study())
     assert client.get_study(study.id) == study
-    assert client.list_studies().items == [study]
+    assert client.list_studies(name="CLI").items == [study]
+    assert client.change_study(study.id, StudyPatch(description="all of it")).description == "all of it"
     assert len(client.suggest(study.id, SuggestionCreate(count=3)).suggestions) == 3
     runs = client.create_runs(study.id, _measured(12)).runs
     assert client.get_run(runs[0].id) == runs[0]
+    _change_domains(client, study)
+    _change_targets(client)
     _play_agent(client, study.id)
+    _change_runs(client, study)
+    _import(client, study, tmp_path)
 
     fit = client.create_fit(study.id, FitCreate(laws=["mean", "regmix_linear"], folds=3))
     _work(settings, clock)
     seen: list[float] = []
     done = client.wait_for_fit(fit.id, on_progress=seen.append)
     assert (done.state, seen) == (JobState.SUCCEEDED, [1.0])
-    assert client.list_fits(study.id).items == [done]
-    assert len(client.get_out_of_fold(fit.id, law="mean", target="a").points) == 12 + 1
+    assert [progress.state for progress in client.watch_fit(fit.id)] == [JobState.SUCCEEDED]
+    assert client.list_fits(study.id, state=JobState.SUCCEEDED).items == [done]
+    assert client.compare_laws(fit.id).chosen_law == done.chosen_law
+    assert len(client.get_out_of_fold(fit.id, law="mean", target="a").points) == 12 + 1 + 1
     assert len(client.predict(fit.id, PredictionCreate(weights=[{"a": 1.0}])).predictions) == 1
+    assert client.cancel_fit(client.create_fit(study.id).id).state is JobState.CANCELLED
 
     wanted = client.create_recommendation(study.id, RecommendationCreate(fit_id=fit.id))
     _work(settings, clock)
     recommended = client.wait_for_recommendation(wanted.id)
-    assert client.list_recommendations(study.id).items == [recommended]
+    assert [progress.state for progress in client.watch_recommendation(wanted.id)] == [JobState.SUCCEEDED]
+    assert [each.id for each in client.list_recommendations(study.id).items] == [recommended.id]
+    assert client.diff(wanted.id, "prior").against == "prior"
+    other = client.create_recommendation(study.id, RecommendationCreate(fit_id=fit.id))
+    assert client.cancel_recommendation(other.id).state is JobState.CANCELLED
+    assert client.adopt(wanted.id) == client.get_weights(study.id)
     created = client.create_verification(wanted.id, VerificationCreate(settings=SETTINGS, seeds=[1, 2]))
     assert len(created.runs) == 6
     assert [arm.seeds_asked for arm in client.get_verification(wanted.id).arms] == [2, 2, 2]
 
-    def template(path: str) -> str:
-        return re.sub(r"[0-9a-f-]{36}", "{}", path)
+    assert "json" in [one.name for one in client.list_export_formats().items]
+    exported = client.export(wanted.id, "json", {"target_tokens": 10**9})
+    saved = client.download_export(wanted.id, "json", {"target_tokens": 10**9})
+    assert (saved.filename, saved.content.decode()) == (exported.files[0].name, exported.files[0].text)
+    client.delete_binding(study.domain_set.id, "megatron")
+    _plan(client, study)
+    _use_keys(client)
+    _listen(client, transport, study)
 
-    documented = {
+    uncalled = _documented(api) - {(method, _template(path)) for method, path in transport.called}
+    assert uncalled <= {("GET", "/healthz"), ("GET", "/metrics")}  # for load balancers and monitoring
+
+
+def _template(path: str) -> str:
+    path = re.sub(r"[0-9a-f-]{36}", "{}", path)
+    path = re.sub(r"(/bindings|/targets|/exports)/.+", r"\1/{}", path)
+    return path
+
+
+def _documented(api: TestClient) -> set[tuple[str, str]]:
+    """Every documented route but what the dashboard draws, which is made of the other answers."""
+    return {
         (method.upper(), re.sub(r"{\w+}", "{}", path))
         for path, methods in api.get("/v1/openapi.json").json()["paths"].items()
         for method in methods
-        if not path.startswith("/v1/charts/")  # what the dashboard draws, made of the other answers
+        if not path.startswith("/v1/charts/")
     }
-    assert documented - {(method, template(path)) for method, path in transport.called} == {("GET", "/healthz")}
 
 
 def test_refusals_are_exceptions_with_their_sentence(client: Client) -> None:
