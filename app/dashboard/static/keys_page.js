@@ -145,4 +145,4 @@ function stateOf(key) {
   return h("span.tag.good", {}, "✓ in use");
 }
 
-reload = keepFresh(round, make.parentElement);
+reload = keepFresh(round, document.getElementById("page"));

@@ -1,0 +1,121 @@
+"""What a reader does with runs: find them, keep them out of fits, take them back; and what the study has spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.dashboard.conftest import Service, Watched
+from tests.dashboard.seeding import LAWS, SETTINGS, create_study, queue, study_body, work
+from tests.dashboard.test_study_page import open_study, rows
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+
+CORPUS = "corpus-of-this-file"  # other files train what waits for theirs
+
+
+@pytest.fixture(scope="module")
+def busy(service: Service) -> dict[str, Any]:
+    """A study with a budget: one run failed, one was preempted and waits again, as two others do."""
+    api = service.api
+    study = create_study(api, name="a busy study", budget={"flops": 1e10})
+    runs = queue(api, study, 4, settings=SETTINGS | {"corpus_hash": CORPUS})
+    agent = api.post("/v1/agents", json={"name": "box"}).json()["id"]
+    claim = {"agent_id": agent, "max_runs": 1, "corpus_hashes": [CORPUS], "lease_seconds": 3600}
+    failed = api.post("/v1/runs/claim", json=claim).json()["runs"][0]
+    body = {"attempt": failed["attempt"], "reason": "the loss became infinite", "retry": False}
+    api.post(f"/v1/runs/{failed['run_id']}/fail", json=body).raise_for_status()
+    released = api.post("/v1/runs/claim", json=claim).json()["runs"][0]
+    api.post(f"/v1/runs/{released['run_id']}/release", json={"attempt": released["attempt"]}).raise_for_status()
+    return {"study": study, "runs": runs, "failed": failed["run_id"], "released": released["run_id"]}
+
+
+def measured(api: httpx.Client, study: str, count: int) -> None:
+    """Report runs that were trained elsewhere."""
+    shares = [(i + 1) / (2 * count) for i in range(count)]
+    runs = [
+        {"weights": {"code": a, "law": 0.2, "web": 0.8 - a}, "losses": {"code": 2 - a, "web": 1 + a * a}}
+        for a in shares
+    ]
+    api.post(f"/v1/studies/{study}/runs", json={"runs": runs}).raise_for_status()
+
+
+def test_runs_are_filtered_by_the_api_and_taken_back_and_queued_again(
+    service: Service, seen: Watched, busy: dict[str, Any]
+) -> None:
+    page = open_study(service, seen, busy["study"], "?search=run 03")
+    expect(page.locator("#runs tbody tr")).to_have_count(1)
+    cancel = page.locator("#runs").get_by_role("button", name="Cancel: run 03")
+    cancel.click()
+    expect(cancel).to_have_text("Really cancel?")
+    cancel.click()
+    page.locator("#runs").get_by_role("button", name="Retry: run 03").wait_for()
+    run = busy["runs"][3]["id"]
+    assert service.api.get(f"/v1/runs/{run}").json()["state"] == "cancelled"
+    page.locator("#runs").get_by_role("button", name="Retry: run 03").click()
+    page.locator("#runs").get_by_role("button", name="Cancel: run 03").wait_for()
+    page.get_by_label("Source", exact=True).select_option("imported")
+    page.get_by_text("No run fits this filter.").wait_for()
+    assert "source=imported" in page.url
+
+
+def test_attempts_tell_preempted_apart_from_failed(service: Service, seen: Watched, busy: dict[str, Any]) -> None:
+    page = open_study(service, seen, busy["study"], f"?run={busy['released']}")
+    page.locator("#trajectory summary").get_by_text("One attempt").click()
+    assert "preempted" in page.locator("#trajectory details").inner_text()
+    page.goto(page.url.replace(busy["released"], busy["failed"]))
+    page.locator("#trajectory summary").get_by_text("One attempt").click()
+    assert "failed" in page.locator("#trajectory details").inner_text()
+
+
+def test_the_budget_is_a_bar_with_words(service: Service, seen: Watched, busy: dict[str, Any]) -> None:
+    page = open_study(service, seen, busy["study"])
+    budget = service.api.get(f"/v1/studies/{busy['study']}").json()["budget"]
+    text = page.locator("#runs .limit .bar").get_attribute("aria-label")
+    assert text is not None
+    assert text.endswith(f"of 1.00e10 FLOPs ({100 * budget['spent_flops'] / 1e10:.1f} %).")
+
+
+def test_a_run_is_kept_out_of_fits(service: Service, seen: Watched) -> None:
+    page = open_study(service, seen)
+    page.locator("#runs").get_by_role("button", name="Exclude: run 04").click()
+    page.locator("#runs").get_by_role("button", name="Include: run 04").wait_for()
+    assert "not used in fits" in next(row[-2] for row in rows(page, "runs") if row[0] == "run 04")
+    page.locator("#runs").get_by_role("button", name="Include: run 04").click()
+    page.locator("#runs").get_by_role("button", name="Exclude: run 04").wait_for()
+
+
+def test_a_fit_shows_its_progress_and_is_taken_back(service: Service, seen: Watched) -> None:
+    study = create_study(service.api, name="a fit that waits")
+    measured(service.api, study, 12)
+    fit = service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).json()["id"]
+    page = open_study(service, seen, study)
+    page.get_by_text("The fit waits for a worker.").wait_for()
+    assert any(url.endswith(f"/v1/fits/{fit}/events") for url in seen.requested)
+    work(service.settings)  # the stream says that it ended; the page does not wait for its next round
+    page.locator("#fidelity tr.chosen").wait_for(timeout=10_000)
+    second = service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).json()["id"]
+    page.goto(f"{page.url}?fit={second}")
+    cancel = page.locator("#fidelity").get_by_role("button", name="Cancel: The fit")
+    cancel.click()
+    cancel.click()
+    page.get_by_text("The fit was cancelled.").wait_for()
+    assert service.api.get(f"/v1/fits/{second}").json()["state"] == "cancelled"
+
+
+def test_versions_of_the_domains_tell_which_runs_are_stranded(service: Service, seen: Watched) -> None:
+    api = service.api
+    study = create_study(api, name="more domains")
+    measured(api, study, 2)
+    domains = [*study_body()["domains"], {"name": "maths", "available_tokens": 1000}]
+    made = api.post(f"/v1/studies/{study}/domain-sets", json={"domains": domains}).json()
+    paths = {domain["name"]: [f"/data/{domain['name']}"] for domain in domains}
+    assert api.put(f"/v1/domain-sets/{made['id']}/bindings/megatron", json={"paths": paths}).status_code == 201
+    page = open_study(service, seen, study)
+    page.get_by_text("2 measured runs are stranded on earlier versions").wait_for()
+    versions = rows(page, "data", 2)
+    assert [row[:4] for row in versions] == [["2", "4", "0", "✓ enter fits"], ["1", "3", "2", "◌ stranded"]]
+    assert rows(page, "data", 3)[0][:2] == ["megatron", "4 paths"]
