@@ -60,7 +60,8 @@ class EventWatch:
         self._listen()
         ends_at = time.monotonic() + _LONGEST_SECONDS
         try:
-            yield HEARTBEAT  # the answer begins at once, also when nothing happens
+            # The answer begins at once, and says where to go on if the connection is lost before anything happens.
+            yield f"id: {here}\n{HEARTBEAT}"
             while time.monotonic() < ends_at:
                 changed = self._changed
                 found, reached = await self._after(view, here)

@@ -37,13 +37,13 @@ class _Lost(Exception):
 
 
 def events_of(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
-    """The events of a stream of bytes. One that is cut off in the middle is left out."""
-    kind, data, event_id = "", [], ""
+    """The events of a stream of bytes. One that is cut off in the middle is left out; one without data is a place."""
+    kind, data, event_id, moved = "", [], "", False
     for line in _lines(chunks):
         if not line:
-            if data:
+            if data or moved:
                 yield ServerEvent(kind or "message", "\n".join(data), event_id)
-            kind, data = "", []
+            kind, data, moved = "", [], False
             continue
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -52,7 +52,7 @@ def events_of(chunks: Iterable[bytes]) -> Iterator[ServerEvent]:
         elif field == "event":
             kind = value
         elif field == "id" and "\0" not in value:
-            event_id = value
+            event_id, moved = value, True
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -93,7 +93,8 @@ class EventStream:
                 for event in self._once():
                     failures = 0
                     self._last_id = event.id or self._last_id
-                    yield event
+                    if event.data:
+                        yield event
             except _Lost as exc:
                 lost = exc
             if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:  # it held for a while: that was no failure

@@ -74,6 +74,12 @@ def test_a_lost_connection_goes_on_after_the_last_event() -> None:
     assert service.asked == ["4", "5", "5", "5"]
 
 
+def test_a_place_without_an_event_is_gone_on_from() -> None:
+    service = Service(_breaks_after(b"id: 3\n: nothing new\n\n"), _answers(200, b"id: 4\ndata: a\n\n"))
+    assert next(_stream(service)).data == "a"
+    assert service.asked == [None, "3"]
+
+
 def test_a_service_that_stays_away_is_an_error() -> None:
     service = Service(_breaks_after(b"data: a\n\n"), *[_refuses] * 2)
     stream = _stream(service)
