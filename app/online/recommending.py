@@ -54,9 +54,7 @@ def check_asked(asked: Asked, tolerance: float | None) -> None:
     )
     for label, given in only_folders:
         if given is not None:
-            raise ClientError(
-                f"{label} is for swarm folders; there is no folder {asked.study}, so the service is asked"
-            )
+            raise ClientError(f"{label} is for swarm folders, and there is no folder {asked.study}")
 
 
 def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
