@@ -200,8 +200,8 @@ class MixturePrediction(Answer):
 class WhatIf(MixturePrediction):
     """A prediction, and how far it is from what was measured.
 
-    ``distance`` is the sum of absolute differences to the weights of the nearest run, from 0 to 2; ``far`` is true where
-    nothing like it was measured. ``unseen_domains`` have weight here, but no run contained them.
+    ``distance`` is the sum of absolute differences to the weights of the nearest run, from 0 to 2; ``far`` is true
+    where nothing like it was measured. ``unseen_domains`` have weight here, but no run contained them.
     """
 
     nearest_run: str
