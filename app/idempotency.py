@@ -13,11 +13,10 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import HTTPException, Request
 from pydantic import BaseModel
@@ -38,7 +37,6 @@ from app.problems import database_failure, problem_of, problem_of_http
 HEADER = "idempotency-key"
 KEPT_FOR = timedelta(hours=24)
 KEY_PATTERN = "^[!-~]{1,200}$"
-_ENDING_THREADS = 10
 _KEY = re.compile(KEY_PATTERN[1:-1])
 _STORED_INSTEAD = "stored_instead"
 
@@ -142,7 +140,6 @@ class Idempotency:
     def __init__(self, app: ASGIApp, database: Database, clock: Clock, prefix: str) -> None:
         self.app = app
         self._database, self._clock, self._prefix = database, clock, prefix
-        self._ending: CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(self._prefix):
@@ -174,19 +171,13 @@ class Idempotency:
         try:
             await self.app(scope, _given(body), answer.take)
             kept: bytes = scope["state"].get(_STORED_INSTEAD, bytes(answer.body))
-            await self._in_own_thread(call.finish, answer.status, answer.headers, kept)
+            await run_sync(call.finish, answer.status, answer.headers, kept)
         finally:
-            await self._in_own_thread(call.drop)
+            await run_sync(call.drop)
         if call.repeated and (found := await run_sync(call.stored)):
             await _replay(found, send)
             return
         await answer.pass_on(send)
-
-    async def _in_own_thread(self, end: Callable[..., None], *arguments: object) -> None:
-        """End a call in a thread that calls which wait for their turn to write cannot have taken: it holds the turn."""
-        if self._ending is None:
-            self._ending = CapacityLimiter(_ENDING_THREADS)
-        await run_sync(end, *arguments, limiter=self._ending)
 
 
 class _Answer:

@@ -41,6 +41,7 @@ from app.routes import (
 )
 from app.security import API_PREFIX, HiddenLoginToken, SecurityHeaders
 from app.settings import Settings
+from app.write_slots import WriteSlots
 
 
 def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
@@ -79,6 +80,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     install_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
+    app.add_middleware(WriteSlots)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={"/imports": settings.max_import_bytes})
     app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
     app.add_middleware(RequestLog, metrics=metrics)

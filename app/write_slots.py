@@ -1,0 +1,33 @@
+"""How many calls may change something at the same time.
+
+A call that writes waits for its turn in a thread. Were all threads of the process taken by such calls, the one whose
+turn it is could not get the thread that it needs to answer and to end its transaction, and all would wait for each
+other. Calls beyond the limit wait here instead, where waiting costs no thread.
+"""
+
+from __future__ import annotations
+
+from anyio import CapacityLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+# Well below the 40 threads that the framework has for the calls of a process.
+SLOTS = 24
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class WriteSlots:
+    """Middleware: lets so many calls that may write through, and the next ones when those are done."""
+
+    def __init__(self, app: ASGIApp, slots: int = SLOTS) -> None:
+        self.app = app
+        self._slots = slots
+        self._limiter: CapacityLimiter | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in _READING:
+            await self.app(scope, receive, send)
+            return
+        if self._limiter is None:  # made here, where the event loop runs
+            self._limiter = CapacityLimiter(self._slots)
+        async with self._limiter:
+            await self.app(scope, receive, send)
