@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
+from app.etags import etag_of
 from app.routes.dependencies import AGENT, READ, WRITE, Cursor, IfMatch, InDatabase, Limit, Now, Tagged, problems
 from app.schemas.agents import (
     AgentCreate,
@@ -51,11 +52,13 @@ def get_agent(agent_id: UUID, database: InDatabase, now: Now, tag: Tagged) -> Ag
 
 @router.patch("/agents/{agent_id}", dependencies=WRITE, responses=problems(404, 412, 428))
 def update_agent(
-    agent_id: UUID, body: AgentUpdate, expected: IfMatch, database: InDatabase, now: Now, tag: Tagged
+    agent_id: UUID, body: AgentUpdate, expected: IfMatch, database: InDatabase, now: Now, response: Response
 ) -> AgentRead:
     """Let an agent drain, or give it runs again."""
     with database.write() as session:
-        return tag(agents.update_agent(session, agent_id, body, expected, now))
+        changed = agents.update_agent(session, agent_id, body, expected, now)
+    response.headers["ETag"] = etag_of(changed)
+    return changed
 
 
 @router.post("/agents/{agent_id}/heartbeat", dependencies=AGENT, responses=problems(404))

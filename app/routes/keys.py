@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.credentials import Credentials
+from app.etags import etag_of
 from app.idempotency import store_instead
 from app.routes.dependencies import ADMIN, Cursor, IfMatch, InDatabase, Limit, Now, Tagged, problems
 from app.schemas.common import Page
@@ -54,13 +55,15 @@ def update_key(
     database: InDatabase,
     version: IfMatch,
     believed: Believed,
-    tag: Tagged,
+    response: Response,
     now: Now,
 ) -> KeyRead:
     """Change the name of a key, or when it expires."""
     with database.write() as session:
         believed.forget_after(session)
-        return tag(keys.update_key(session, key_id, body, version, now))
+        changed = keys.update_key(session, key_id, body, version, now)
+    response.headers["ETag"] = etag_of(changed)
+    return changed
 
 
 @router.post("/keys/{key_id}/revoke", dependencies=ADMIN, responses=problems(404))

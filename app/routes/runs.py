@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
+from app.etags import etag_of
 from app.routes.dependencies import (
     READ,
     WRITE,
@@ -68,11 +69,13 @@ def get_run(run_id: UUID, database: InDatabase, tag: Tagged) -> RunRead:
 
 @router.patch("/runs/{run_id}", dependencies=WRITE, responses=problems(404, 412, 428))
 def update_run(
-    run_id: UUID, body: RunUpdate, expected: IfMatch, database: InDatabase, now: Now, tag: Tagged
+    run_id: UUID, body: RunUpdate, expected: IfMatch, database: InDatabase, now: Now, response: Response
 ) -> RunRead:
     """Change the label, the priority, or whether fits use the run."""
     with database.write() as session:
-        return tag(run_changes.update_run(session, run_id, body, expected, now))
+        changed = run_changes.update_run(session, run_id, body, expected, now)
+    response.headers["ETag"] = etag_of(changed)
+    return changed
 
 
 @router.get("/runs/{run_id}/trajectory", dependencies=READ, responses=problems(404))
