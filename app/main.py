@@ -18,6 +18,7 @@ from app.gate import Gate
 from app.idempotency import Idempotency
 from app.job_watch import JobWatch
 from app.metrics import Metrics
+from app.openapi import describe, operation_id
 from app.problems import install_problem_handlers
 from app.rate_limits import RateLimits
 from app.request_log import RequestLog
@@ -64,6 +65,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         # The interactive pages load scripts from elsewhere, which our content security policy forbids.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
@@ -76,6 +78,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     for routes in (*resources, imports, schedules, events, keys):
         app.include_router(routes.router, prefix=API_PREFIX)
     app.include_router(health.router)
+    app.openapi = describe(app)
     mount(app)
     install_problem_handlers(app)
     # The last one added is the first to see a request.

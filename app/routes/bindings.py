@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 
 from app.etags import etag_of
 from app.routes.dependencies import (
@@ -14,6 +14,7 @@ from app.routes.dependencies import (
     WRITE,
     Cursor,
     IfMatch,
+    IfNoneMatch,
     InDatabase,
     Limit,
     Now,
@@ -60,7 +61,7 @@ def put_binding(
     if_match: IfMatch,
     now: Now,
     response: Response,
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> BindingRead:
     """Bind the domains for a trainer. A change needs If-Match; If-None-Match: * asks for a first binding only."""
     must_be_new = (if_none_match or "").strip() == "*"

@@ -16,7 +16,6 @@ from app.etags import NotModified, Precondition, etag_of, is_known
 from app.job_watch import JobWatch
 from app.principal import Principal, Scope
 from app.problems import PROBLEM_JSON
-from app.schemas.common import Problem
 from app.settings import Settings
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -52,6 +51,14 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="the most items of a pag
 Cursor = Annotated[str | None, Query(max_length=100, description="next_cursor of the page before")]
 
 
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=1000, description="versions that the caller has already")
+]
+_IfMatch = Annotated[
+    str | None, Header(alias="If-Match", max_length=1000, description="the ETag of what is changed, as it was read")
+]
+
+
 class Needs:
     """The scope that a route needs; a route without one is a mistake that a test finds."""
 
@@ -76,12 +83,12 @@ READ, WRITE, AGENT, ADMIN = (_needing(scope) for scope in (Scope.READ, Scope.WRI
 
 
 class Tag:
-    """Tags an answer with its version; one that the caller has already becomes a 304."""
+    """Tags what is read with its version; one that the caller has already becomes a 304. Not for changes."""
 
     def __init__(
         self,
         response: Response,
-        if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+        if_none_match: IfNoneMatch = None,
     ) -> None:
         self._response, self._known = response, if_none_match
 
@@ -93,7 +100,7 @@ class Tag:
         return body
 
 
-async def _precondition(if_match: Annotated[str | None, Header(max_length=1000)] = None) -> Precondition:
+async def _precondition(if_match: _IfMatch = None) -> Precondition:
     return Precondition(if_match)
 
 
@@ -107,7 +114,8 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The calle
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals that a route documents; every one carries a problem body."""
-    content = {PROBLEM_JSON: {"schema": Problem.model_json_schema()}}
+    # app/openapi.py puts the schema there.
+    content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({401, 403, 413, 421, 422, 429, 503, *statuses})

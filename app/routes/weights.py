@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 
 from app.etags import is_known
-from app.routes.dependencies import NOT_MODIFIED, READ, WRITE, InDatabase, Now, problems
+from app.routes.dependencies import NOT_MODIFIED, READ, WRITE, IfNoneMatch, InDatabase, Now, problems
 from app.schemas.weights import WeightsRead
 from app.services import weights
 
@@ -32,9 +31,7 @@ def adopt(recommendation_id: UUID, database: InDatabase, now: Now) -> WeightsRea
     response_model=WeightsRead,
     responses=problems(404) | NOT_MODIFIED,
 )
-def get_weights(
-    study_id: UUID, database: InDatabase, if_none_match: Annotated[str | None, Header(max_length=1000)] = None
-) -> Response:
+def get_weights(study_id: UUID, database: InDatabase, if_none_match: IfNoneMatch = None) -> Response:
     """Read the weights of the adopted recommendation. Ask with If-None-Match: most answers are 304 then."""
     with database.read() as session:
         adopted = weights.find_adopted(session, study_id)
