@@ -17,6 +17,8 @@ _SILENT_SECONDS = 45.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+# Who listens already waits about half a minute: long enough for a service that is started anew.
+_RETRIES_OF_LISTENERS = 8
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class EventStream:
 
     Args:
         http: where the connections come from. last_id: go on after this event.
-        retries: how often in a row a connection may fail before that is an error.
+        retries: how often the first connection is tried again before that is an error.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class EventStream:
             lost = _Lost(Unreachable(f"{self._http.base_url.join(self._path)} ends its stream again and again"))
             try:
                 for event in self._once():
-                    failures = 0
+                    failures, self._retries = 0, max(self._retries, _RETRIES_OF_LISTENERS)
                     self._last_id = event.id or self._last_id
                     if event.data:
                         yield event

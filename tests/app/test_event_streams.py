@@ -81,11 +81,18 @@ def test_a_place_without_an_event_is_gone_on_from() -> None:
 
 
 def test_a_service_that_stays_away_is_an_error() -> None:
-    service = Service(_breaks_after(b"data: a\n\n"), *[_refuses] * 2)
+    service = Service(_breaks_after(b"data: a\n\n"), *[_refuses] * 8)
     stream = _stream(service)
     assert next(stream).data == "a"
     with pytest.raises(Unreachable, match="connection refused"):
         next(stream)
+    assert len(service.asked) == 9
+
+
+def test_a_service_that_was_never_there_is_given_up_sooner() -> None:
+    service = Service(*[_refuses] * 3)
+    with pytest.raises(Unreachable, match="connection refused"):
+        next(_stream(service))
     assert len(service.asked) == 3
 
 
