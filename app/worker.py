@@ -56,6 +56,7 @@ class Worker:
     Args:
         interrupt: called from another thread when the job at work was cancelled or lost; it makes :class:`GivenUp` be
             raised in the one that computes. Without it the next report of progress ends the computation.
+        stopping: set before :class:`Stopped` is raised. A driver or library may turn that into an error of its own.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class Worker:
         clock: Clock = utc_now,
         runners: dict[str, Runner] | None = None,
         interrupt: Callable[[], None] = lambda: None,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._runners = {**RUNNERS, firings.KIND: firing_runner(settings, clock)} if runners is None else runners
         self._interrupt = interrupt
+        self._stopping = stopping or threading.Event()
         self._database = Database(settings.resolved_database_url)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -87,6 +90,10 @@ class Worker:
                         continue
                 except OperationalError as exc:
                     log.error("The database failed", action="database_failed", error=str(exc.orig))
+                except Exception as exc:
+                    if self._stopping.is_set():
+                        raise Stopped from exc
+                    raise
                 time.sleep(self._settings.job_poll_seconds)
 
     def work_once(self) -> bool:
@@ -113,14 +120,20 @@ class Worker:
         except (MixError, ServiceError) as exc:
             self._fail(job, str(exc))
         except Stopped:
-            with self._database.write() as session:
-                jobs.release_job(session, job.id, job.attempt)
+            self._release(job)
             raise
         except OperationalError:
             raise  # not the job's fault: its lease runs out and it is done again
         except Exception as exc:  # a mistake of ours must end this job, not the worker
+            if self._stopping.is_set():
+                self._release(job)
+                raise Stopped from exc
             log.exception("Job broke", action="job_broke", job_id=str(job.id), kind=job.kind)
             self._fail(job, f"the computation broke ({type(exc).__name__}); the worker's log says more")
+
+    def _release(self, job: Job) -> None:
+        with self._database.write() as session:
+            jobs.release_job(session, job.id, job.attempt)
 
     def _store(self, job: Job, store: Store) -> None:
         with self._database.write() as session:

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+from functools import partial
 from types import FrameType
 
 from app.orphans import exit_with_parent
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     def stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the giving back
+        stopping.set()
         raise Stopped
 
     def give_up(signum: int, frame: FrameType | None) -> None:
@@ -34,13 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         raise GivenUp
 
     # Signals are handled by the thread that computes: this one.
-    computing = threading.get_ident()
+    computing, stopping = threading.get_ident(), threading.Event()
     try:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGUSR1, give_up)
         settings = read_settings()
         configure_logs(settings)
-        with Worker(settings, interrupt=lambda: signal.pthread_kill(computing, signal.SIGUSR1)) as worker:
+        interrupt = partial(signal.pthread_kill, computing, signal.SIGUSR1)
+        with Worker(settings, interrupt=interrupt, stopping=stopping) as worker:
             worker.run()
     except RefusedToStart as exc:
         sys.stderr.write(f"mixwright: {exc.detail}\n")

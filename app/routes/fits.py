@@ -35,8 +35,10 @@ def create_fit(
     study_id: UUID, body: FitCreate, database: InDatabase, settings: WithSettings, now: Now, response: Response
 ) -> FitRead:
     """Fit laws to the measured runs and compare them out of fold. Location names the fit; ask it for its progress."""
+    with database.read() as session:
+        planned = fits.plan_fit(session, study_id, body)
     with database.write() as session:
-        fit = fits.create_fit(session, study_id, body, settings.job_max_attempts, now)
+        fit = fits.create_fit(session, planned, settings.job_max_attempts, now)
     response.headers["Location"] = f"/v1/fits/{fit.id}"
     return fit
 

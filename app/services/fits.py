@@ -30,8 +30,10 @@ from mixers.recommendation import largest_scale
 from mixers.types import Observations
 
 
-def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: int, now: datetime) -> FitRead:
-    """Queue a fit of the runs that are measured by now; runs that come later do not enter it.
+def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
+    """A fit of the runs that are measured by now, not yet queued; runs that come later do not enter it.
+
+    Reading very many runs takes seconds, in which nobody who writes should have to wait.
 
     Raises:
         Conflict: no run is measured yet.
@@ -47,9 +49,7 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         )
     runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
     scale = largest_scale(runs)
-    fit = Fit(
-        id=new_id(now),
-        job=new_job("fit", max_attempts, now),
+    return Fit(
         study_id=study.id,
         domain_set_id=study.domain_set.id,
         laws=laws,
@@ -66,12 +66,18 @@ def create_fit(session: Session, study_id: UUID, body: FitCreate, max_attempts: 
         train_tokens=_known(float(scale.train_tokens)),
         run_ids=list(runs.run_ids),
         results=[],
-        created_at=now,
     )
-    session.add(fit)
-    record(session, "fit.created", now, study_id=study.id, subject_id=fit.id, data={"runs": len(runs), "laws": laws})
+
+
+def create_fit(session: Session, planned: Fit, max_attempts: int, now: datetime) -> FitRead:
+    """Queue what :func:`plan_fit` has planned."""
+    planned.id, planned.created_at = new_id(now), now
+    planned.job = new_job("fit", max_attempts, now)
+    session.add(planned)
+    what = {"runs": planned.runs_used, "laws": planned.laws}
+    record(session, "fit.created", now, study_id=planned.study_id, subject_id=planned.id, data=what)
     session.commit()
-    return read_fit(fit)
+    return read_fit(planned)
 
 
 def _known_laws(asked: Sequence[str] | None) -> list[str]:

@@ -30,7 +30,7 @@ from mixers.types import Targets
 from mixers.verification import contrast, mean_and_stderr
 
 RECOMMENDED = "recommended"
-_GONE = (RunState.FAILED, RunState.CANCELLED)
+_GONE = (RunState.FAILED, RunState.STALE, RunState.CANCELLED, RunState.PRUNED)
 
 
 def create_verification(

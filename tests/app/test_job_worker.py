@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -21,7 +22,7 @@ from app.schemas.jobs import JobState
 from app.services import jobs
 from app.services.fitting import OnProgress, Store
 from app.settings import Settings
-from app.worker import GivenUp, Worker
+from app.worker import GivenUp, Stopped, Worker
 from mixers.errors import TooFewRuns
 from tests.app.study_bodies import create_study, weights
 
@@ -282,3 +283,19 @@ def test_finished_jobs_are_not_claimed_again(
     with database.write() as session:
         assert jobs.claim_job(session, "worker", LEASE, clock()) is None
     assert _read(api, fit)["state"] == JobState.SUCCEEDED
+
+
+def test_a_stop_that_a_driver_turns_into_an_error_gives_the_job_back(
+    api: TestClient, settings: Settings, clock: Callable, fit: str
+) -> None:
+    """A signal that arrives inside of a database driver may come out as an error of that driver."""
+    stopping = threading.Event()
+
+    def broken(*_: object) -> NoReturn:
+        stopping.set()
+        raise RuntimeError("the connection was closed in the middle of a call")
+
+    with Worker(settings, clock, {"fit": broken}, stopping=stopping) as worker, pytest.raises(Stopped):
+        worker.work_once()
+    read = _read(api, fit)
+    assert (read["state"], read["error"]) == ("queued", None)

@@ -13,7 +13,7 @@ from app.models import Fit, Recommendation
 from app.schemas.common import Body
 from app.schemas.fits import FitCreate
 from app.schemas.recommendations import RecommendationCreate
-from app.services.fits import create_fit, find_fit, require_finished
+from app.services.fits import create_fit, find_fit, plan_fit, require_finished
 from app.services.recommendations import create_recommendation, find_recommendation, require_recommended
 from app.services.scheduled_work.base import Done, Finish, ScheduledWork, Task, wrong_settings
 from app.services.weights import adopt
@@ -50,15 +50,17 @@ class RefitWork(ScheduledWork[Refit]):
 
     def step(self, task: Task[Refit]) -> Finish:
         if _FIT not in task.outcome:
-            return lambda session: _start_fit(session, task)
+            with task.database.read() as reading:
+                planned = plan_fit(reading, task.study_id, task.wishes.fit)
+            return lambda session: _start_fit(session, task, planned)
         fit_id = UUID(task.outcome[_FIT])
         if _RECOMMENDATION not in task.outcome:
             return lambda session: _start_recommendation(session, task, fit_id)
         return lambda session: _end(session, task, UUID(task.outcome[_RECOMMENDATION]))
 
 
-def _start_fit(session: Session, task: Task[Refit]) -> Done:
-    made = create_fit(session, task.study_id, task.wishes.fit, task.settings.job_max_attempts, task.now)
+def _start_fit(session: Session, task: Task[Refit], planned: Fit) -> Done:
+    made = create_fit(session, planned, task.settings.job_max_attempts, task.now)
     return Done({_FIT: str(made.id)}, waits_for=session.get_one(Fit, made.id).job_id)
 
 
