@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import count, islice
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -152,9 +152,16 @@ def delete_schedule(session: Session, schedule_id: UUID, precondition: Precondit
 def fire_now(session: Session, schedule_id: UUID, max_attempts: int, now: datetime) -> FiringRead:
     """Do it once now, also while the schedule is paused; its times stay as they are."""
     schedule = find_schedule(session, schedule_id, for_update=True)
-    firing = new_firing(session, schedule, now, FiringCause.MANUAL, max_attempts, now)
+    firing = new_firing(session, schedule, _free_instant(session, schedule, now), FiringCause.MANUAL, max_attempts, now)
     session.commit()
     return read_firing(firing)
+
+
+def _free_instant(session: Session, schedule: Schedule, now: datetime) -> datetime:
+    """``now``, or the next microsecond at which nothing fired: two calls of one instant are two firings."""
+    soon = Firing.due_at.between(now, now + timedelta(seconds=1))
+    taken = set(session.scalars(select(Firing.due_at).where(Firing.schedule_id == schedule.id, soon)))
+    return next(at for step in count() if (at := now + timedelta(microseconds=step)) not in taken)
 
 
 def list_firings(session: Session, schedule_id: UUID, limit: int, cursor: str | None) -> Page[FiringRead]:
