@@ -12,9 +12,11 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from app.errors import (
     BodyTooLarge,
@@ -144,12 +146,22 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _from_http(exc: HTTPException, request: Request) -> JSONResponse:
-    path, headers = request.url.path, exc.headers or {}
+    path = request.url.path
     if exc.status_code == 404:
         exc.detail = f"nothing is at {path}; the API is under /v1 and described by /v1/openapi.json"
     elif exc.status_code == 405:
-        exc.detail = f"{path} does not take {request.method}; accepted: {headers.get('Allow', 'other methods')}"
+        exc.headers = {"Allow": _methods_of(request) or "GET"}  # what is mounted are files
+        exc.detail = f"{path} does not take {request.method}; accepted: {exc.headers['Allow']}"
     return problem_of_http(exc, path)
+
+
+def _methods_of(request: Request) -> str:
+    """What the address takes. The framework names those of one route only, where each method has its own."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.path and compile_path(route.path)[0].fullmatch(request.url.path):
+            methods |= set(route.methods or ())
+    return ", ".join(sorted(methods))
 
 
 def problem_of_http(exc: HTTPException, instance: str) -> JSONResponse:
