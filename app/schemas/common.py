@@ -6,14 +6,32 @@ aware and UTC. ``Create`` records are what a caller sends, ``Read`` records what
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Weights = dict[Name, NonNegative]
 Item = TypeVar("Item")
+
+
+def _no_number(value: object) -> object:
+    """A bare number would be taken for seconds since 1970, or for milliseconds when it is large."""
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("must be a time with its zone, as in 2026-01-31T12:00:00Z, not a number")
+
+
+# Times at either end of the calendar cannot be turned to UTC.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_no_number),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9999, 12, 31, tzinfo=UTC)),
+]
 
 # A published mixture is rounded; within this of 1 the service renormalises, beyond it refuses.
 WEIGHT_SUM_TOLERANCE = 0.005

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from app.schemas.common import Answer, Body
+from app.schemas.common import Answer, Body, Moment
 
 KindPrefix = Annotated[str, Field(max_length=100, description="kinds that start like this, as in 'run.'")]
 
@@ -32,7 +32,7 @@ class EventFilter(Body):
     kind: KindPrefix | None = None
     subject_id: UUID | None = None
     actor: str | None = Field(default=None, max_length=200)
-    since: AwareDatetime | None = Field(default=None, description="recorded then or later")
+    since: Moment | None = Field(default=None, description="recorded then or later")
 
 
 class EventQuery(EventFilter):

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from app.principal import Scope
-from app.schemas.common import Answer, Body, Name
+from app.schemas.common import Answer, Body, Moment, Name
 
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
 
@@ -18,14 +18,14 @@ class KeyCreate(Body):
     name: Name
     scopes: Scopes
     study_id: UUID | None = Field(default=None, description="binds the key to one study; it sees nothing else")
-    expires_at: AwareDatetime | None = Field(default=None, description="null: never")
+    expires_at: Moment | None = Field(default=None, description="null: never")
 
 
 class KeyUpdate(Body):
     """What is left out stays as it is."""
 
     name: Name | None = Field(default=None, description="null: as it is")
-    expires_at: AwareDatetime | None = Field(default=None, description="null: never")
+    expires_at: Moment | None = Field(default=None, description="null: never")
 
 
 class KeyRead(Answer):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
-from app.schemas.common import Answer, Body, Name, Weights
+from app.schemas.common import Answer, Body, Moment, Name, Weights
 from proxy_training.spec import Measured, ProxySettings, TrajectoryPoint
 
 
@@ -118,7 +118,7 @@ class RunFilter(Body):
     exclude_from_fit: bool | None = None
     recommendation_id: UUID | None = None
     model_params: Count | None = None
-    created_after: Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC))] | None = None
+    created_after: Moment | None = None
 
 
 class RunQuery(RunFilter):
