@@ -48,9 +48,12 @@ async def _until(closing: asyncio.Event, texts: AsyncIterator[str]) -> AsyncIter
                 return
     finally:
         closed.cancel()
-        if following is not None and not following.done():
-            following.cancel()
-            await asyncio.wait({following})
+        if following is not None:
+            if not following.done():
+                following.cancel()
+                await asyncio.wait({following})
+            if not following.cancelled():
+                following.exception()  # the end of the texts, say; asyncio complains of one that nobody looked at
         if isinstance(texts, AsyncGenerator):
             await texts.aclose()
 
