@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from app.event_streams import EventStream
 from app.idempotency import KEY_PATTERN
 from app.openapi_examples import EXAMPLES
 from app.problems import PROBLEM_JSON
@@ -40,6 +41,16 @@ _IDEMPOTENCY = {
     "schema": {"type": "string", "pattern": KEY_PATTERN},
     "description": "The call is carried out once. Sent again with the same key within a day, it gets the first answer "
     "and the header Idempotency-Replayed; the same key with another call is refused.",
+}
+# One event of a stream; the keyword for it is that of OpenAPI 3.2.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "description": "the kind of the event"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "to be sent as Last-Event-ID, to go on after this event"},
+    },
+    "required": ["event", "data"],
 }
 # The paths that ask for no key.
 _OPEN = ("/healthz", "/readyz")
@@ -77,6 +88,7 @@ def _complete(document: Document) -> None:
         if path.startswith(API_PREFIX):
             _add_headers(method, operation)
             _add_answers(method, operation)
+            _add_stream(operation)
             _add_examples(operation)
 
 
@@ -108,6 +120,12 @@ def _add_answers(method: str, operation: Document) -> None:
         told = {"description": status.phrase, "content": _PROBLEM}
         operation["responses"].setdefault(str(status.value), told)
     operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _add_stream(operation: Document) -> None:
+    content = operation["responses"].get("200", {}).get("content", {})
+    if EventStream.media_type in content:
+        content[EventStream.media_type] = {"itemSchema": _EVENT}
 
 
 def _add_examples(operation: Document) -> None:
