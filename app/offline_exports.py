@@ -24,7 +24,7 @@ from app.formats.exports.base import Export, ExportDomain, ExportError, ExportFo
 from app.formats.exports.planning import plan_of, read_options, with_defaults
 from app.formats.swarm_folder import Swarm
 from app.offline import TrustedLaw
-from app.report_parts import say
+from app.terminal import say
 from mixers.problem import Problem
 from mixers.recommendation import Recommendation
 

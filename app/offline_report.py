@@ -14,7 +14,8 @@ from rich.table import Table
 
 from app.formats.swarm_folder import Swarm
 from app.offline import Answers, TrustedLaw, odd_runs
-from app.report_parts import say, show_law, show_shares, show_swarm, shown
+from app.report_parts import show_law, show_shares, show_swarm
+from app.terminal import number, say
 from mixers.fidelity import Comparison
 from mixers.learning_curve import CurvePoint
 
@@ -44,7 +45,9 @@ def show_learning_curve(console: Console, law: str, points: Sequence[CurvePoint]
     for column in ("Spearman", "+-", "MAE"):
         table.add_column(column, justify="right")
     for point in points:
-        table.add_row(str(point.mixtures), shown(point.spearman, 3), shown(point.spearman_std, 3), shown(point.mae, 5))
+        table.add_row(
+            str(point.mixtures), number(point.spearman, 3), number(point.spearman_std, 3), number(point.mae, 5)
+        )
     console.print(table)
     for point in points:
         if point.problem is not None:
@@ -60,15 +63,15 @@ def _fidelity_table(comparison: Comparison) -> Table:
     for report in comparison.reports:
         objective = report.objective
         cells = [
-            shown(objective.spearman, 3),
-            shown(objective.mae, 5),
-            shown(objective.r2, 3),
-            shown(objective.regret, 5),
-            shown(report.coverage90, 3),
+            number(objective.spearman, 3),
+            number(objective.mae, 5),
+            number(objective.r2, 3),
+            number(objective.regret, 5),
+            number(report.coverage90, 3),
         ]
         if transferred:
-            cells.append(shown(report.transfer, 3))
-        seconds = "skipped" if report.skipped is not None else shown(report.fit_seconds, 1)
+            cells.append(number(report.transfer, 3))
+        seconds = "skipped" if report.skipped is not None else number(report.fit_seconds, 1)
         table.add_row(report.law, *cells, seconds)
     if transferred:
         table.caption = "largest scale: Spearman there after a fit to the other scales"
@@ -80,7 +83,7 @@ def _noise_sentence(comparison: Comparison) -> str:
     if not noise.known:
         return "The noise floor is not known: no mixture was trained twice at one scale. Repeat a few with other seeds."
     return (
-        f"Noise floor: repeats of one mixture differ by {shown(noise.objective_std, 5)} in the objective (standard "
+        f"Noise floor: repeats of one mixture differ by {number(noise.objective_std, 5)} in the objective (standard "
         f"deviation, {int(noise.freedom.max())} degrees of freedom); no law can do better."
     )
 

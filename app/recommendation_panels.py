@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from app.offline import TrustedLaw
 from app.recommendation_rows import TargetRows, WeightRow, distinct_mixtures
-from app.report_parts import shown
+from app.terminal import number
 from mixers.agreement import objective_values
 from mixers.baselines import BEST_MEASURED, RECOMMENDED
 from mixers.laws.calibrated import Z90
@@ -110,7 +110,7 @@ def draw_gains(axes: Axes, rows: TargetRows) -> None:
 def draw_fidelity(axes: Axes, law: TrustedLaw, problem: Problem) -> None:
     """The measured objective of every run against the prediction of a law that had not seen its mixture."""
     axes.set(
-        title=f"Unseen runs (Spearman {shown(law.report.objective.spearman, 3)})",
+        title=f"Unseen runs (Spearman {number(law.report.objective.spearman, 3)})",
         xlabel="predicted weighted mean of the targets",
         ylabel="measured",
     )

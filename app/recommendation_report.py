@@ -25,7 +25,8 @@ from app.recommendation_rows import (
     target_rows,
     weight_rows,
 )
-from app.report_parts import say, show_law, show_shares, show_swarm, shown
+from app.report_parts import show_law, show_shares, show_swarm
+from app.terminal import number, say
 from mixers.baselines import BEST_MEASURED, RECOMMENDED
 from mixers.laws.calibrated import Z90
 from mixers.objectives import family_matrix
@@ -115,7 +116,7 @@ def _weights_table(rows: list[WeightRow], best: Recommendation) -> Table:
             (flat, f"{row.low:.3f} - {row.high:.3f}"),
             (bounded, f"{row.min_weight:.3g} - {row.max_weight:.3g}"),
             (held, row.held_by),
-            (counted, shown(row.epochs, 2)),
+            (counted, number(row.epochs, 2)),
             (wasted, _tokens(row.wasted_tokens)),
         )
         table.add_row(row.domain, f"{row.prior:.4f}", f"{row.weight:.4f}", *(cell for there, cell in cells if there))

@@ -1,8 +1,6 @@
-"""What every offline report says of its swarm and its law, and how it writes sentences and numbers."""
+"""What every offline report says of its swarm and its law."""
 
 from __future__ import annotations
-
-import math
 
 from rich.console import Console
 
@@ -10,6 +8,7 @@ from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
 from app.offline import TrustedLaw
 from app.recommendation_rows import MOST_ROWS
+from app.terminal import number, say
 from mixers.law_report import LawReport
 from mixers.types import Targets
 
@@ -34,8 +33,8 @@ def show_law(console: Console, law: TrustedLaw) -> None:
     report = law.report
     say(
         console,
-        f"Law: {report.law}, because {law.reason}. Out of fold: Spearman {shown(report.objective.spearman, 3)}, "
-        f"MAE {shown(report.objective.mae, 5)}, R2 {shown(report.objective.r2, 3)}.",
+        f"Law: {report.law}, because {law.reason}. Out of fold: Spearman {number(report.objective.spearman, 3)}, "
+        f"MAE {number(report.objective.mae, 5)}, R2 {number(report.objective.r2, 3)}.",
     )
 
 
@@ -52,15 +51,5 @@ def show_shares(console: Console, report: LawReport, targets: Targets) -> None:
         say(console, f"  {name}: {reason}.")
 
 
-def say(console: Console, sentence: str) -> None:
-    """A sentence as one line: whoever shows it breaks it."""
-    console.print(sentence, soft_wrap=True)
-
-
-def shown(value: float | None, digits: int) -> str:
-    """A number, or a dash where it is not defined."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(many: int, what: str) -> str:
+    return f"{many} {what}" if many == 1 else f"{many} {what}s"

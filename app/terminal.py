@@ -1,7 +1,8 @@
-"""How the command line speaks: the report on stdout, progress on stderr."""
+"""How the command line speaks: the report on stdout, progress on stderr, sentences and numbers in one form."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,16 @@ def report_console() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH_WITHOUT_TERMINAL)
     return console
+
+
+def say(console: Console, sentence: str) -> None:
+    """A sentence as one line: whoever shows it breaks it."""
+    console.print(sentence, soft_wrap=True)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number, or a dash where it is not known or not defined."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 @contextmanager

@@ -95,10 +95,11 @@ def compare_laws(fit_id: _Fit, connection: ConnectionOptions, as_json: AsJson = 
 def cancel(fit_id: _Fit, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Take back a fit that is not finished."""
     from app.online import lookups, output
+    from app.terminal import say
 
     with connected(connection) as client:
         cancelled = client.cancel_fit(lookups.find_fit(client, fit_id).id)
-    output.give(cancelled, as_json, lambda console, _: output.say(console, f"Fit {cancelled.id} is {cancelled.state}."))
+    output.give(cancelled, as_json, lambda console, _: say(console, f"Fit {cancelled.id} is {cancelled.state}."))
 
 
 def predict_online(

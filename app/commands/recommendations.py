@@ -77,10 +77,11 @@ def diff(
 def cancel(recommendation: _Recommendation, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Take back a recommendation that is not finished."""
     from app.online import lookups, output
+    from app.terminal import say
 
     with connected(connection) as client:
         done = client.cancel_recommendation(lookups.find_recommendation(client, recommendation).id)
-    output.give(done, as_json, lambda console, _: output.say(console, f"Recommendation {done.id} is {done.state}."))
+    output.give(done, as_json, lambda console, _: say(console, f"Recommendation {done.id} is {done.state}."))
 
 
 def verify(
@@ -96,6 +97,7 @@ def verify(
     from app.online.bodies import body_of
     from app.online.run_sources import read_settings
     from app.schemas.recommendations import VerificationCreate
+    from app.terminal import say
 
     fields = {"settings": read_settings(settings), "seeds": list(range(first_seed, first_seed + seeds))}
     body = body_of(VerificationCreate, fields, "the verification")
@@ -103,7 +105,7 @@ def verify(
         found = lookups.find_recommendation(client, recommendation)
         created = client.create_verification(found.id, body)
     sentence = f"Queued {len(created.runs)} runs; what they measure: mixwright recommendations verification {found.id}"
-    output.give(created, as_json, lambda console, _: output.say(console, sentence))
+    output.give(created, as_json, lambda console, _: say(console, sentence))
 
 
 def verification(recommendation: _Recommendation, connection: ConnectionOptions, as_json: AsJson = False) -> None:

@@ -78,6 +78,7 @@ def queue(
 ) -> None:
     """Queue proxy runs for agents: mixtures of a design, or those of a table."""
     from app.online import lookups, output, run_sources
+    from app.terminal import say
 
     body = run_sources.read_settings(settings)
     with connected(connection) as client:
@@ -86,7 +87,7 @@ def queue(
         runs = run_sources.runs_to_queue(wanted, body, train_seed or [0], purpose, priority)
         created = client.create_runs(found.id, runs)
     sentence = f"Queued {len(created.runs)} runs in study {found.name}."
-    output.give(created, as_json, lambda console, _: output.say(console, sentence))
+    output.give(created, as_json, lambda console, _: say(console, sentence))
 
 
 def show(
@@ -119,11 +120,12 @@ def cancel_queued(
     from app.online import lookups, output
     from app.online.bodies import body_of
     from app.schemas.runs import RunFilter
+    from app.terminal import say
 
     body = body_of(RunFilter, {"purpose": purpose, "label": label}, "the question")
     with connected(connection) as client:
         done = client.cancel_runs(lookups.find_study(client, study).id, body)
-    output.give(done, as_json, lambda console, _: output.say(console, f"Cancelled {done.cancelled} queued runs."))
+    output.give(done, as_json, lambda console, _: say(console, f"Cancelled {done.cancelled} queued runs."))
 
 
 def retry(runs: RunNames, connection: ConnectionOptions, as_json: AsJson = False) -> None:

@@ -124,12 +124,13 @@ def history(schedule: _Schedule, connection: ConnectionOptions, limit: Limit = 1
 def remove(schedule: _Schedule, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Delete a schedule and its history; what it made stays."""
     from app.online import lookups, output
+    from app.terminal import say
 
     with connected(connection) as client:
         found = lookups.find_schedule(client, schedule)
         client.delete_schedule(found.id)
     sentence = f"Schedule {found.name} ({found.id}) is deleted."
-    output.give(found, as_json, lambda console, _: output.say(console, sentence))
+    output.give(found, as_json, lambda console, _: say(console, sentence))
 
 
 def _set(schedule: str, connection: ConnectionOptions, as_json: bool, enabled: bool) -> None:

@@ -200,13 +200,14 @@ def bind(
 def unbind(study: StudyName, trainer: _Trainer, connection: ConnectionOptions, as_json: AsJson = False) -> None:
     """Forget where a trainer finds the domains."""
     from app.online import lookups, output
+    from app.terminal import say
 
     with connected(connection) as client:
         found = lookups.find_study(client, study)
         binding = client.get_binding(found.domain_set.id, trainer)
         client.delete_binding(found.domain_set.id, trainer)
     sentence = f"Study {found.name} has no paths for {trainer} any more."
-    output.give(binding, as_json, lambda console, _: output.say(console, sentence))
+    output.give(binding, as_json, lambda console, _: say(console, sentence))
 
 
 def adopt(

@@ -14,23 +14,24 @@ from app.demo.corpus import DemoCorpus
 from app.demo.steps import Results
 from app.schemas.fits import FitRead
 from app.schemas.recommendations import ArmRead, ContrastRead, RecommendationRead, VerificationRead
+from app.terminal import number, say
 
 
 def show(console: Console, corpus: DemoCorpus, results: Results) -> None:
     """The weights, the fidelity of the laws, and the verdict of the verification."""
     console.print(_data_table(corpus))
     console.print(_fidelity_table(results.fit))
-    _say(console, f"Chosen law: {results.fit.chosen_law}: {results.fit.reason}.")
+    say(console, f"Chosen law: {results.fit.chosen_law}: {results.fit.reason}.")
     for law in results.fit.fidelity:
         if law.skipped is not None:
-            _say(console, f"Skipped {law.law}: {law.skipped}.")
+            say(console, f"Skipped {law.law}: {law.skipped}.")
     console.print(_weights_table(results.recommendation))
     if results.recommendation.message:
-        _say(console, results.recommendation.message)
+        say(console, results.recommendation.message)
     console.print(_verification_table(results.verification))
     for contrast in results.verification.contrasts:
-        _say(console, verdict_sentence(contrast))
-    _say(
+        say(console, verdict_sentence(contrast))
+    say(
         console,
         "Predicted intervals are for one run with the seed of the swarm; other seeds shift every mixture together, "
         "so compare differences.",
@@ -78,11 +79,11 @@ def _fidelity_table(fit: FitRead) -> Table:
     table = _table(title, "law", "Spearman", "MAE", "R2", "90 % coverage", "seconds")
     for law in fit.fidelity:
         cells = [
-            _number(law.objective_spearman, 3),
-            _number(law.objective_mae, 4),
-            _number(law.objective_r2, 3),
-            _number(law.coverage90, 2),
-            _number(law.fit_seconds, 1),
+            number(law.objective_spearman, 3),
+            number(law.objective_mae, 4),
+            number(law.objective_r2, 3),
+            number(law.coverage90, 2),
+            number(law.fit_seconds, 1),
         ]
         table.add_row(("* " if law.law == fit.chosen_law else "  ") + law.law, *cells)
     return table
@@ -93,7 +94,7 @@ def _weights_table(recommendation: RecommendationRead) -> Table:
     title = "Recommended weights" + (f" for a run of {tokens:,} tokens" if tokens else "")
     table = _table(title, "domain", "prior", "recommended", "at most", "epochs", "")
     for row in recommendation.weights:
-        cells = [f"{row.prior:.4f}", f"{row.weight:.4f}", f"{row.max_weight:.4f}", _number(row.epochs, 2)]
+        cells = [f"{row.prior:.4f}", f"{row.weight:.4f}", f"{row.max_weight:.4f}", number(row.epochs, 2)]
         table.add_row(row.domain, *cells, "cap reached" if row.capped else "")
     return table
 
@@ -107,7 +108,7 @@ def _verification_table(verification: VerificationRead) -> Table:
 
 
 def _measured(arm: ArmRead) -> list[str]:
-    return [_number(arm.mean, 4), _number(arm.stderr, 4)]
+    return [number(arm.mean, 4), number(arm.stderr, 4)]
 
 
 def _predicted(arm: ArmRead) -> list[str]:
@@ -121,11 +122,3 @@ def _table(title: str, first: str, *others: str) -> Table:
     for heading in others:
         table.add_column(heading, justify="left" if heading in ("", "licence", "source") else "right")
     return table
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _say(console: Console, sentence: str) -> None:
-    console.print(sentence, soft_wrap=True)

@@ -15,7 +15,7 @@ from app.demo import plan, report, steps
 from app.demo.corpus import DemoCorpus, find_or_build
 from app.demo.gather import gather
 from app.demo.local_service import LocalService, check_port, local_service
-from app.terminal import progress
+from app.terminal import progress, say
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Clock:
         started = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - started
-        console.print(f"{name}: {self.seconds[name]:.1f} s", soft_wrap=True)
+        say(console, f"{name}: {self.seconds[name]:.1f} s")
 
 
 def run_demo(options: DemoOptions, console: Console) -> None:
@@ -52,19 +52,19 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     with clock.step(console, "Build the corpus"):
         corpus = find_or_build(text, options.folder)
     with local_service(options.folder / "service", corpus.folder, options.port) as service:
-        console.print(f"The service is at {service.url}, its log in {service.log}", soft_wrap=True)
+        say(console, f"The service is at {service.url}, its log in {service.log}")
         results = _main_job(options, console, clock, service, corpus)
         report.show(console, corpus, results)
         document = options.folder / "report.json"
         report.write_document(document, corpus, results, clock.seconds)
-        console.print(f"All of it as JSON: {document.absolute()}", soft_wrap=True)
+        say(console, f"All of it as JSON: {document.absolute()}")
         page = f"{service.url}/studies/{results.study.id}"
         if options.keep:
-            console.print(f"Log in once, within 15 minutes: {service.login_link()}", soft_wrap=True)
-            console.print(f"Dashboard: {page}  (Ctrl-C stops the service)", soft_wrap=True)
+            say(console, f"Log in once, within 15 minutes: {service.login_link()}")
+            say(console, f"Dashboard: {page}  (Ctrl-C stops the service)")
             service.process.wait()
         else:
-            console.print(f"Dashboard: {page}  (while the service runs: mixwright demo --keep)", soft_wrap=True)
+            say(console, f"Dashboard: {page}  (while the service runs: mixwright demo --keep)")
 
 
 def _main_job(
@@ -76,7 +76,7 @@ def _main_job(
         if left:
             console.print(f"Cancelled {left} runs of an earlier demo that was interrupted.")
         study = steps.create_study(client, corpus)
-        console.print(f"Study {study.id}: {service.url}/studies/{study.id}", soft_wrap=True)
+        say(console, f"Study {study.id}: {service.url}/studies/{study.id}")
         with clock.step(console, f"Train {options.runs} proxy runs"), progress("Swarm", quiet=False) as on_progress:
             steps.queue_swarm(client, study, settings, options.runs)
             runs = steps.wait_for_runs(client, study.id, "swarm", on_progress)

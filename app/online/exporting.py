@@ -12,10 +12,10 @@ from app.attachments import safe_name
 from app.calls.errors import ClientError
 from app.client import Client
 from app.online.lookups import find_recommendation, find_study
-from app.online.output import say
 from app.schemas.exports import ExportFormatRead, ExportRead
 from app.schemas.jobs import JobState
 from app.schemas.recommendations import RecommendationRead
+from app.terminal import say
 
 
 def wanted_recommendation(client: Client, text: str) -> RecommendationRead:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from app.online.output import mixture, number, say, table, when
+from app.online.output import mixture, table, when
 from app.schemas.fits import Findings, FitComparison, FitRead, LawFidelity, OutlierRead, PredictionsRead
 from app.schemas.jobs import JobState
+from app.terminal import number, say
 
 FIT_COLUMNS = ("id", "state", ">runs", ">laws", "chosen law", "made", "message")
 _MOST_ODD = 10

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app import terminal
+from app.terminal import say
 
 # Weights under this are left out of a phrase.
 _TRACE = 5e-4
@@ -89,19 +90,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     return made
 
 
-def say(console: Console, sentence: str) -> None:
-    """A sentence as one line: whoever shows it breaks it."""
-    console.print(sentence, soft_wrap=True)
-
-
 def when(moment: datetime | None) -> str:
     """A time in UTC to the minute."""
     return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number, or a dash where it is not known."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def count(value: float | None) -> str:

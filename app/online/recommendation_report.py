@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from app.online.output import count, mixture, number, say, table, when
+from app.online.output import count, mixture, table, when
 from app.schemas.fits import Interval, MixturePrediction
 from app.schemas.recommendations import (
     ArmRead,
@@ -20,6 +20,7 @@ from app.schemas.recommendations import (
     RecommendationRead,
     VerificationRead,
 )
+from app.terminal import number, say
 
 RECOMMENDATION_COLUMNS = ("id", "state", "law", "largest weights", "made", "error")
 _RECOMMENDED, _BEST_MEASURED = "recommended", "best_measured"

@@ -81,7 +81,7 @@ def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
     if export is not None:
         _write(client, made, export, as_json)
     if not as_json:
-        output.say(terminal.report_console(), f"To act on it: mixwright study adopt {made.id}")
+        terminal.say(terminal.report_console(), f"To act on it: mixwright study adopt {made.id}")
 
 
 def _fit(client: Client, study: StudyRead, service: ServiceOptions, quiet: bool) -> FitRead:

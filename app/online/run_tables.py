@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from rich.console import Console
 
-from app.online.output import count, mixture, number, say, table, when
+from app.online.output import count, mixture, table, when
 from app.schemas.agents import AgentRead
 from app.schemas.runs import AttemptRead, RunRead
+from app.terminal import number, say
 
 RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
 AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">runs", "last seen")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from app.online.output import say, table, when
+from app.online.output import table, when
 from app.schemas.events import EventRead
 from app.schemas.schedules import FiringRead, ScheduleRead
+from app.terminal import say
 
 SCHEDULE_COLUMNS = ("id", "name", "kind", "cron", "time zone", "state", "next")
 FIRING_COLUMNS = ("due", "cause", "state", "started", "finished", "outcome")

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from app.online.output import count, mixture, number, say, table, when
+from app.online.output import count, mixture, table, when
 from app.schemas.bindings import BindingRead
 from app.schemas.budgets import BudgetRead
 from app.schemas.imports import ImportReport
 from app.schemas.studies import DomainIn, DomainSetUse, StudyRead, TargetIn
 from app.schemas.targets import TargetRead
 from app.schemas.weights import WeightsRead
+from app.terminal import number, say
 
 STUDY_COLUMNS = ("id", "name", ">domains", ">targets", ">runs", "created")
 VERSION_COLUMNS = (">version", "id", ">domains", ">measured runs", "enters fits", "created")
