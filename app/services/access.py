@@ -20,15 +20,18 @@ def caller(session: Session) -> Principal:
     return session.info.get(_PRINCIPAL, SERVICE)
 
 
-def check_study(session: Session, study_id: UUID) -> None:
+def check_study(session: Session, study_id: UUID, thing: str | None = None) -> None:
     """Refuse a study that the caller's key is not bound to, in the words of one that is not there.
 
+    Args:
+        thing: what the caller named, if it was something of the study, as in ``fit 0f…``; the study is not told then.
+
     Raises:
-        NotFound: the caller must not learn that it exists.
+        NotFound: the caller must not learn that it exists, nor whose it is.
     """
     bound = caller(session).study_id
     if bound is not None and bound != study_id:
-        raise NotFound(f"there is no study {study_id} that this key may see")
+        raise NotFound(f"there is no {thing or f'study {study_id}'}")
 
 
 def check_unbound(session: Session, what: str) -> None:

@@ -92,7 +92,7 @@ def find_domain_set(session: Session, domain_set_id: UUID) -> DomainSet:
     found = session.get(DomainSet, domain_set_id)
     if found is None:
         raise NotFound(f"there is no domain set {domain_set_id}")
-    check_study(session, found.study_id)
+    check_study(session, found.study_id, f"domain set {domain_set_id}")
     return found
 
 

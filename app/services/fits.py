@@ -104,7 +104,7 @@ def find_fit(session: Session, fit_id: UUID) -> Fit:
     fit = session.get(Fit, fit_id)
     if fit is None:
         raise NotFound(f"there is no fit {fit_id}")
-    check_study(session, fit.study_id)
+    check_study(session, fit.study_id, f"fit {fit_id}")
     return fit
 
 

@@ -223,7 +223,7 @@ def get_import(session: Session, import_id: UUID) -> ImportReport:
     found = session.get(Import, import_id)
     if found is None:
         raise NotFound(f"there is no import {import_id}")
-    check_study(session, found.study_id)
+    check_study(session, found.study_id, f"import {import_id}")
     return ImportReport.model_validate(found.report)
 
 

@@ -107,7 +107,7 @@ def find_recommendation(session: Session, recommendation_id: UUID, whole: bool =
     found = session.get(Recommendation, recommendation_id, options=options)
     if found is None:
         raise NotFound(f"there is no recommendation {recommendation_id}")
-    check_study(session, found.study_id)
+    check_study(session, found.study_id, f"recommendation {recommendation_id}")
     return found
 
 

@@ -87,7 +87,7 @@ def find_schedule(session: Session, schedule_id: UUID, for_update: bool = False)
     schedule = session.get(Schedule, schedule_id, with_for_update=for_update or None)
     if schedule is None:
         raise NotFound(f"there is no schedule {schedule_id}")
-    check_study(session, schedule.study_id)
+    check_study(session, schedule.study_id, f"schedule {schedule_id}")
     return schedule
 
 

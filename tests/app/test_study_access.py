@@ -12,7 +12,7 @@ from app.db import Database
 from app.services.studies import find_study
 from benchmarks.stored_recommendations import store_recommendation
 from tests.app.conftest import StandingClock
-from tests.app.study_bodies import create_study, study_body, weights
+from tests.app.study_bodies import create_study, queue_runs, study_body, weights
 
 ANY_VERSION = {"If-Match": "*"}
 
@@ -78,6 +78,30 @@ def test_another_study_is_not_there(
     assert set(statuses(api, key, other, database, clock)) == {404}
     assert api.get(f"/v1/studies/{other}").json()["description"] == ""
     assert api.get(f"/v1/studies/{other}/weights").status_code == 404
+
+
+def test_what_is_elsewhere_is_refused_in_the_words_of_what_is_nowhere(
+    api: TestClient, key: dict[str, str], database: Database, clock: StandingClock
+) -> None:
+    other, nowhere = create_study(api, name="other"), "00000000-0000-7000-8000-000000000000"
+    with database.write() as session:
+        recommendation = store_recommendation(
+            session, find_study(session, UUID(other)), weights(0.2, 0.3, 0.5), clock()
+        )
+    schedule = {"name": "s", "kind": "refit", "cron": "0 0 * * *", "time_zone": "UTC"}
+    there = {
+        "studies": other,
+        "domain-sets": api.get(f"/v1/studies/{other}").json()["domain_set"]["id"],
+        "runs": queue_runs(api, other, 1)[0]["id"],
+        "recommendations": str(recommendation),
+        "fits": api.get(f"/v1/recommendations/{recommendation}").json()["fit_id"],
+        "schedules": api.post(f"/v1/studies/{other}/schedules", json=schedule).json()["id"],
+    }
+    for kind, found in there.items():
+        assert api.get(f"/v1/{kind}/{found}").status_code == 200, kind
+        refused, unknown = (api.get(f"/v1/{kind}/{one}", headers=key) for one in (found, nowhere))
+        assert refused.status_code == unknown.status_code == 404
+        assert refused.text == unknown.text.replace(nowhere, found), kind
 
 
 def test_lists_hold_the_own_study_alone_and_no_other_can_be_made(
