@@ -17,7 +17,7 @@ from mixers.problem import Problem, comparison_mixtures, objective_of
 from mixers.sensitivity import Sensitivity, sensitivity
 from mixers.shadow_prices import Prices, shadow_prices
 from mixers.simplex import epochs
-from mixers.types import Observations, Prediction, Solution
+from mixers.types import Observations, Prediction, Solution, SolveStatus
 from mixers.worst_mixture import worst_mixture
 
 # A weight this close to its upper bound is held by it.
@@ -140,8 +140,13 @@ def recommend(
     runs: Observations | None,
     rng: np.random.Generator,
     checks: Checks | None = None,
+    given: Float[np.ndarray, " k"] | None = None,
 ) -> Recommendation:
     """Solve ``problem`` under ``fitted`` and predict the baselines beside it.
+
+    Args:
+        given: weights that somebody has chosen. They are judged as the recommended ones, and nothing is searched; they
+            have no shadow prices, for those belong to an optimum.
 
     Raises:
         Infeasible: no mixture satisfies the limits on targets.
@@ -150,7 +155,7 @@ def recommend(
     checks = checks or Checks()
     baselines = comparison_mixtures(problem, runs)
     objective = objective_of(fitted, problem, runs, baselines)
-    solution = solve(objective, problem.feasible, rng).solution
+    solution = solve(objective, problem.feasible, rng).solution if given is None else _chosen(objective, given)
     p = solution.weights
     mixtures = {RECOMMENDED: p, **baselines}
     stacked = np.stack(list(mixtures.values()))
@@ -172,13 +177,13 @@ def recommend(
         predictions,
         gains,
         outside,
-        shadow_prices(objective, problem.feasible, p),
+        shadow_prices(objective, problem.feasible, p) if given is None else Prices((), float("nan")),
         _worst_case(objective, problem, rng) if checks.worst else None,
         _sensitivity(objective, problem, runs, p, checks, rng) if checks.sensitivity else None,
         within_noise,
         offered,
         unseen,
-        " ".join(_sentences(solution, best, within_noise, offered, outside, unseen, runs)),
+        " ".join(_sentences(problem, solution, best, within_noise, offered, outside, unseen, runs)),
     )
 
 
@@ -228,6 +233,11 @@ def gain_over(baseline: MixturePrediction, recommended: MixturePrediction) -> Ga
     )
 
 
+def _chosen(objective: Objective, p: Float[np.ndarray, " k"]) -> Solution:
+    value = float(objective.value(p[None])[0])
+    return Solution(p, value, SolveStatus.GIVEN, float("nan"), "none, the weights were given")
+
+
 def _wasted_tokens(problem: Problem, p: np.ndarray) -> np.ndarray:
     repetition = problem.repetition
     if repetition is None:
@@ -275,6 +285,7 @@ def _unseen(runs: Observations | None) -> tuple[str, ...]:
 
 
 def _sentences(
+    problem: Problem,
     solution: Solution,
     best: Gain | None,
     within_noise: bool | None,
@@ -284,6 +295,8 @@ def _sentences(
     runs: Observations | None,
 ) -> list[str]:
     sentences = [f"Solver: {solution.message}."]
+    if solution.status is SolveStatus.GIVEN and not problem.feasible.inside(solution.weights[None], 1e-6)[0]:
+        sentences.append("The given weights are outside of the constraints.")
     if outside:
         sentences.append(f"Outside of the constraints, shown for comparison only: {', '.join(outside)}.")
     if best is not None and within_noise:

@@ -306,6 +306,7 @@ class SolveStatus(StrEnum):
     OPTIMAL = "optimal"  # certified by a KKT residual or duality gap
     CONVERGED = "converged"  # a local optimum, best of several starts
     BEST_FOUND = "best_found"  # the best of the candidates that were looked at
+    GIVEN = "given"  # nothing was searched: somebody chose the weights
 
 
 @dataclass(frozen=True)

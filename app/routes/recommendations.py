@@ -45,9 +45,11 @@ def create_recommendation(
     now: Now,
     response: Response,
 ) -> RecommendationRead:
-    """Search for the best weights under a fitted law. Location names the recommendation; ask it for its state."""
+    """Search for the best weights under a fitted law, or judge stages of your own. Location names the outcome."""
+    with database.read() as session:
+        planned = recommendations.plan_recommendation(session, study_id, body)
     with database.write() as session:
-        made = recommendations.create_recommendation(session, study_id, body, settings.job_max_attempts, now)
+        made = recommendations.create_recommendation(session, planned, settings.job_max_attempts, now)
     response.headers["Location"] = f"/v1/recommendations/{made.id}"
     return made
 

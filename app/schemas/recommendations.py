@@ -8,15 +8,28 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.schemas.common import Answer, Body, Name
+from app.schemas.common import Answer, Body, Name, Weights
 from app.schemas.fits import Interval, LawFidelity, MixturePrediction
 from app.schemas.jobs import JobState
 from app.schemas.wishes import Constraints, Objective
 from proxy_training.spec import ProxySettings, Stage
 
 
+class StageCreate(Body):
+    """Weights from one token of the run (inclusive) to another (exclusive)."""
+
+    from_token: int = Field(ge=0, le=10**18)
+    to_token: int = Field(ge=1, le=10**18)
+    weights: Weights
+
+
 class RecommendationCreate(Body):
-    """Objective and constraints are the study's unless they are given here."""
+    """Objective and constraints are the study's unless they are given here.
+
+    With ``stages`` nothing is searched: the weights are yours, stage by stage. They are predicted beside the baselines,
+    can be adopted, exported and verified as any others are. Laws know mixtures that do not change, so what is
+    predicted is the mean of the stages, weighted by their tokens.
+    """
 
     fit_id: UUID
     law: str | None = Field(default=None, description="the fit's chosen law when left out")
@@ -24,6 +37,9 @@ class RecommendationCreate(Body):
     constraints: Constraints | None = None
     model_params: int | None = Field(default=None, ge=1, le=10**15, description="predict at this size")
     train_tokens: int | None = Field(default=None, ge=1, le=10**18, description="predict at this length")
+    stages: list[StageCreate] | None = Field(
+        default=None, min_length=1, max_length=100, description="weights of your own, from token 0 on and without gaps"
+    )
     pareto: bool = Field(default=False, description="also find mixtures along the trade-off between target families")
     seed: int = Field(default=0, ge=0, lt=2**31)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, undefer
 
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
-from app.models import Fit, Job, Recommendation, Study
+from app.models import DomainSet, Fit, Job, Recommendation, Study
 from app.schemas.common import Page
 from app.schemas.jobs import JobState
 from app.schemas.recommendations import RecommendationCreate, RecommendationRead
@@ -22,19 +22,20 @@ from app.services.fits import fitted_runs, law_of
 from app.services.jobs import cancel_job, new_job
 from app.services.pages import page
 from app.services.predictions import fit_problem
+from app.services.stages import checked_stages
 from app.services.studies import find_study
 from app.services.wishes import ADOPTED, check_baselines
 from mixers.objectives import family_names
 from mixers.types import Scale
 
 
-def create_recommendation(
-    session: Session, study_id: UUID, body: RecommendationCreate, max_attempts: int, now: datetime
-) -> RecommendationRead:
-    """Queue the search for the best weights under a law of a finished fit.
+def plan_recommendation(session: Session, study_id: UUID, body: RecommendationCreate) -> Recommendation:
+    """The search for the best weights under a law of a finished fit, checked and not yet queued.
+
+    Reading the runs of a large fit takes seconds, in which nobody who writes should have to wait.
 
     Raises:
-        InvalidRequest: the fit is not one of the study, or does not hold the law.
+        InvalidRequest: the fit is not one of the study, or does not hold the law; stages with gaps or wrong weights.
         Conflict: the fit is not finished.
         Infeasible: no mixture satisfies the constraints.
     """
@@ -46,9 +47,8 @@ def create_recommendation(
     objective = body.objective or Objective.model_validate(study.objective)
     constraints = _resolved(session, study, body.constraints or Constraints.model_validate(study.constraints))
     _check_problem(session, fit, objective, constraints, body.pareto)
-    recommendation = Recommendation(
-        id=new_id(now),
-        job=new_job("recommendation", max_attempts, now),
+    names = [domain["name"] for domain in session.get_one(DomainSet, fit.domain_set_id).domains]
+    return Recommendation(
         study_id=study.id,
         fit_id=fit.id,
         law=law,
@@ -59,16 +59,23 @@ def create_recommendation(
         pareto=body.pareto,
         seed=body.seed,
         runs_hash=fit.runs_hash,
-        stages=[],
+        stages=checked_stages(body.stages, names),
         weights=[],
         predictions={},
-        created_at=now,
     )
-    session.add(recommendation)
-    created = {"fit": str(fit.id), "law": law}
-    record(session, "recommendation.created", now, study_id=study.id, subject_id=recommendation.id, data=created)
+
+
+def create_recommendation(
+    session: Session, planned: Recommendation, max_attempts: int, now: datetime
+) -> RecommendationRead:
+    """Queue what :func:`plan_recommendation` has planned."""
+    planned.id, planned.created_at = new_id(now), now
+    planned.job = new_job("recommendation", max_attempts, now)
+    session.add(planned)
+    created = {"fit": str(planned.fit_id), "law": planned.law}
+    record(session, "recommendation.created", now, study_id=planned.study_id, subject_id=planned.id, data=created)
     session.commit()
-    return read_recommendation(recommendation)
+    return read_recommendation(planned)
 
 
 def _resolved(session: Session, study: Study, constraints: Constraints) -> Constraints:

@@ -22,6 +22,7 @@ from app.services.fits import fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
 from app.services.predictions import fit_problem, load_law
+from app.services.stages import about_stages, mean_weights
 from mixers.laws.base import FittedLaw
 from mixers.outliers import without_diverged
 from mixers.recommendation import Checks, Problem, recommend
@@ -53,7 +54,11 @@ def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress
     problem, law, runs = asked.problem, asked.law, asked.runs
     rng = np.random.default_rng(asked.row.seed)
     on_progress(0.05, "searching for the best weights")
-    best = recommend(law, problem, runs, rng)
+    stages = asked.row.stages
+    given = mean_weights(stages, problem.domains.names) if stages else None
+    if given is not None and problem.target_tokens is None:
+        problem = replace(problem, target_tokens=float(stages[-1]["to_token"]))
+    best = recommend(law, problem, runs, rng, given=given)
     front = None
     if asked.row.pareto:
         on_progress(0.5, "following the trade-off between families of targets")
@@ -62,14 +67,15 @@ def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress
     details = {
         **recommendation_details(problem, best, runs, front),
         "unconstrained": _unconstrained(asked),
-        "warnings": beyond_the_runs(runs, problem.scale),
+        "warnings": [*beyond_the_runs(runs, problem.scale), *about_stages(stages)],
         "provenance": asked.provenance | {"solver_status": str(best.solution.status)},
     }
 
     def store(session: Session) -> None:
         kept = session.get_one(Recommendation, asked.row.id)
         kept.weights = weights_document(problem, best)
-        kept.stages = [stage.model_dump(mode="json") for stage in _stages(best, problem)]
+        if given is None:
+            kept.stages = [stage.model_dump(mode="json") for stage in _stages(best, problem)]
         kept.predictions = {
             name: mixture_document(problem, p, best.predictions[name]) for name, p in best.mixtures.items()
         }

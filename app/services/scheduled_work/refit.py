@@ -14,7 +14,12 @@ from app.schemas.common import Body
 from app.schemas.fits import FitCreate
 from app.schemas.recommendations import RecommendationCreate
 from app.services.fits import create_fit, find_fit, plan_fit, require_finished
-from app.services.recommendations import create_recommendation, find_recommendation, require_recommended
+from app.services.recommendations import (
+    create_recommendation,
+    find_recommendation,
+    plan_recommendation,
+    require_recommended,
+)
 from app.services.scheduled_work.base import Done, Finish, ScheduledWork, Task, wrong_settings
 from app.services.weights import adopt
 from mixers.laws import LAWS
@@ -55,7 +60,9 @@ class RefitWork(ScheduledWork[Refit]):
             return lambda session: _start_fit(session, task, planned)
         fit_id = UUID(task.outcome[_FIT])
         if _RECOMMENDATION not in task.outcome:
-            return lambda session: _start_recommendation(session, task, fit_id)
+            with task.database.read() as reading:
+                wanted = _planned(reading, task, fit_id)
+            return lambda session: _start_recommendation(session, task, wanted)
         return lambda session: _end(session, task, UUID(task.outcome[_RECOMMENDATION]))
 
 
@@ -64,13 +71,19 @@ def _start_fit(session: Session, task: Task[Refit], planned: Fit) -> Done:
     return Done({_FIT: str(made.id)}, waits_for=session.get_one(Fit, made.id).job_id)
 
 
-def _start_recommendation(session: Session, task: Task[Refit], fit_id: UUID) -> Done:
+def _planned(session: Session, task: Task[Refit], fit_id: UUID) -> Recommendation | Done:
+    """The recommendation to make of the finished fit; what is said of it when none is wanted."""
     fit = find_fit(session, fit_id)
     require_finished(fit)
     if not task.wishes.recommend:
         return Done(message=f"the fit chose {fit.chosen_law}")
-    body = _recommendation(task.wishes, fit_id)
-    made = create_recommendation(session, task.study_id, body, task.settings.job_max_attempts, task.now)
+    return plan_recommendation(session, task.study_id, _recommendation(task.wishes, fit_id))
+
+
+def _start_recommendation(session: Session, task: Task[Refit], wanted: Recommendation | Done) -> Done:
+    if isinstance(wanted, Done):
+        return wanted
+    made = create_recommendation(session, wanted, task.settings.job_max_attempts, task.now)
     return Done({_RECOMMENDATION: str(made.id)}, waits_for=session.get_one(Recommendation, made.id).job_id)
 
 
