@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from app import atomic_files
-from app.attachments import safe_name
 from app.formats.errors import FormatError
 from app.formats.exports import EXPORTS
 from app.formats.exports.base import Export, ExportDomain, ExportError, ExportFormat, Plan
@@ -25,6 +23,7 @@ from app.formats.exports.planning import plan_of, read_options, with_defaults
 from app.formats.swarm_folder import Swarm
 from app.offline import TrustedLaw
 from app.terminal import say
+from app.trainer_files import read_files_wish, write_files
 from mixers.problem import Problem
 from mixers.recommendation import Recommendation
 
@@ -50,27 +49,18 @@ def read_wish(export: str | None, options: Sequence[str] | None) -> ExportWish |
     """What ``--export`` and ``--export-option`` ask for; None when they ask for nothing.
 
     Raises:
-        FormatError: a format or an option that is not known, or a value that cannot be.
+        InvalidInput: a format or an option that is not known, or a value that cannot be.
         OSError: a folder that cannot be written to.
     """
-    if export is None:
-        if options:
-            raise FormatError("--export-option needs --export FORMAT:FOLDER")
+    wish = read_files_wish(export, options, list(EXPORTS))
+    if wish is None:
         return None
-    name, colon, folder = export.partition(":")
-    if not colon or not folder or name not in EXPORTS:
-        raise FormatError(f"--export is {export!r}; write FORMAT:FOLDER, with a format of {', '.join(EXPORTS)}")
-    export_format = EXPORTS[name]
+    export_format = EXPORTS[wish.format_name]
     try:
-        values = with_defaults(export_format, read_options(export_format, _pairs(options or ())))
+        values = with_defaults(export_format, read_options(export_format, wish.options))
     except ExportError as exc:
         raise FormatError(f"--export-option: {exc}") from exc
-    place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise NotADirectoryError(f"--export: {place} is a file; name a folder")
-    if not place.exists():
-        atomic_files.check_writable(place)
-    return ExportWish(export_format, values, place)
+    return ExportWish(export_format, values, wish.folder)
 
 
 def check_paths(wish: ExportWish, swarm: Swarm) -> None:
@@ -97,12 +87,7 @@ def write_export(wish: ExportWish, swarm: Swarm, law: TrustedLaw, problem: Probl
         export = _render(wish, swarm, law, problem, made)
     except ExportError as exc:
         raise FormatError(f"--export: {exc}") from exc
-    wish.folder.mkdir(exist_ok=True)
-    paths = [wish.folder / safe_name(file.name) for file in export.files]
-    for path in paths:
-        atomic_files.check_writable(path)
-    for path, file in zip(paths, export.files, strict=True):
-        atomic_files.write_text(path, file.text)
+    paths = write_files(wish.folder, [(file.name, file.text) for file in export.files])
     return Written(tuple(paths), export.notes)
 
 
@@ -155,13 +140,3 @@ def _provenance(swarm: Swarm, law: TrustedLaw, made: Recommendation) -> dict[str
         "mixture": made.offered,
         "written by": f"mixwright {version('mixwright')}",
     }
-
-
-def _pairs(options: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or name in pairs:
-            raise FormatError(f"--export-option is {option!r}; write NAME=VALUE, each name once")
-        pairs[name] = value
-    return pairs

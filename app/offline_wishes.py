@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from app.formats.domain_values import read_domain_values, read_mixture
 from app.formats.remarks import Remarks, warning
 from app.formats.swarm_folder import Swarm
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance
+from app.option_texts import frozen_weights, named_numbers, shares
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RowsOf, RunOptions, Wish
 from mixers.baselines import CURRENT
 from mixers.errors import InvalidInput
@@ -144,22 +145,6 @@ def _demands(
     )
 
 
-def frozen_weights(texts: Sequence[str] | None, names: Sequence[str], has_current: bool) -> dict[str, float | None]:
-    """The domains of ``--freeze`` and their weights; None keeps that of the mixture in use.
-
-    Raises:
-        InvalidInput: naming what is wrong.
-    """
-    plain = [text for text in texts or () if text in names]
-    if plain and not has_current:
-        raise InvalidInput(f"--freeze {plain[0]} needs --current, or a weight: --freeze {plain[0]}=0.1")
-    given = shares("--freeze", [text for text in texts or () if text not in plain], names, "domain")
-    twice = [name for name in plain if name in given or plain.count(name) > 1]
-    if twice:
-        raise InvalidInput(f"--freeze names domain {twice[0]!r} twice")
-    return {**dict.fromkeys(plain), **given}
-
-
 def _family_weights(targets: Targets, asked: ObjectiveOptions) -> dict[str, float]:
     return named_numbers("--family-weight", asked.family_weight, family_names(targets), "family", least=0.0)
 
@@ -209,49 +194,3 @@ def _check_baselines(problem: Problem, swarm: Swarm) -> None:
         hint = "; --current says which mixture that is" if name == CURRENT else ""
         raise InvalidInput(f"{label} names the baseline {name!r}{hint}; known are {', '.join(known)}")
     _ = problem.weights  # all families may have got the weight 0
-
-
-def shares(label: str, texts: Iterable[str] | None, known: Sequence[str], what: str) -> dict[str, float]:
-    """``NAME=WEIGHT`` texts of a repeatable option, see :func:`named_numbers`."""
-    return named_numbers(label, texts, known, what, least=0.0, most=1.0)
-
-
-def named_numbers(
-    label: str,
-    texts: Iterable[str] | None,
-    known: Sequence[str],
-    what: str,
-    least: float = -np.inf,
-    most: float = np.inf,
-) -> dict[str, float]:
-    """``NAME=NUMBER`` texts of a repeatable option. The last ``=`` counts: names may hold some.
-
-    Raises:
-        InvalidInput: naming the option, and what would be accepted.
-    """
-    found: dict[str, float] = {}
-    for text in texts or ():
-        name, sign, number = text.rpartition("=")
-        name = name.strip()
-        if not sign:
-            raise InvalidInput(f"{label} is {text!r}; write {what.upper()}=NUMBER, such as {known[0]}=0.1")
-        if name not in known:
-            raise InvalidInput(f"{label} names {what} {name!r}; known are {name_list(known)}")
-        if name in found:
-            raise InvalidInput(f"{label} names {what} {name!r} twice")
-        found[name] = _number(f"{label} {name}", number, least, most)
-    return found
-
-
-def _number(label: str, text: str, least: float, most: float) -> float:
-    if most < np.inf:
-        wanted = f"a number from {least:g} to {most:g}"
-    else:
-        wanted = "a finite number" if np.isinf(least) else f"a number of {least:g} or more"
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not (least <= value <= most and math.isfinite(value)):
-        raise InvalidInput(f"{label} is {text.strip()!r}; it must be {wanted}")
-    return value

@@ -39,7 +39,8 @@ def export(
     from app import terminal
     from app.calls.errors import ClientError
     from app.online import exporting, output
-    from app.online.bodies import pairs
+    from app.option_texts import pairs
+    from app.trainer_files import check_folder, write_files
 
     if list_formats:
         with connected(connection) as client:
@@ -56,10 +57,10 @@ def export(
         raise ClientError("name a recommendation (or a study) and a format; --list names the formats")
     options = pairs("--option", option)
     if to is not None:
-        exporting.check_folder(to)
+        check_folder(to)
     with connected(connection) as client:
         made = client.export(exporting.wanted_recommendation(client, what).id, format_name, options)
-    paths = [] if to is None else exporting.write_files(made, to)
+    paths = [] if to is None else write_files(to, [(file.name, file.text) for file in made.files])
     if as_json:
         typer.echo(output.document(made))
     elif to is None:

@@ -169,8 +169,9 @@ def import_runs(
 ) -> None:
     """Take finished runs of a table, of results or of a tracker; importing them again changes nothing."""
     from app.online import lookups, output, study_tables
-    from app.online.bodies import body_of, pairs, scalars
+    from app.online.bodies import body_of, scalars
     from app.online.import_files import expanded
+    from app.option_texts import pairs
     from app.schemas.imports import ImportSettings
 
     fields = {

@@ -50,7 +50,8 @@ def add(
     """Plan a top-up of the swarm, a refit or an import."""
     from app.calls.errors import ClientError
     from app.online import lookups, output, schedule_tables
-    from app.online.bodies import body_of, pairs, read_json, scalars
+    from app.online.bodies import body_of, read_json, scalars
+    from app.option_texts import pairs
     from app.schemas.schedules import ScheduleCreate
 
     told = {} if settings is None else read_json(settings)

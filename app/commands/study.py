@@ -128,7 +128,7 @@ def domains(
     """List the versions of the domains, or make a new one from a file."""
     from app.calls.errors import ClientError
     from app.online import lookups, output, study_sources, study_tables
-    from app.online.bodies import pairs
+    from app.option_texts import pairs
     from app.schemas.studies import DomainSetCreate
 
     if source is None:
@@ -183,7 +183,8 @@ def bind(
 ) -> None:
     """Say where a trainer finds the domains; what was said before is replaced."""
     from app.online import lookups, output, study_sources, study_tables
-    from app.online.bodies import body_of, pairs, read_body, scalars
+    from app.online.bodies import body_of, read_body, scalars
+    from app.option_texts import pairs
     from app.schemas.bindings import BindingPut
 
     options = scalars(pairs("--option", option))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,23 +46,6 @@ def read_json(path: Path) -> Any:
 def read_body(kind: type[Body], path: Path) -> Body:
     """The body in a JSON file."""
     return body_of(kind, read_json(path), str(path))
-
-
-def pairs(label: str, texts: Sequence[str] | None) -> dict[str, str]:
-    """``NAME=VALUE`` texts of a repeatable option; the first ``=`` counts.
-
-    Raises:
-        ClientError: naming the option.
-    """
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise ClientError(f"{label} is {text!r}; write NAME=VALUE")
-        if name in found:
-            raise ClientError(f"{label} names {name!r} twice")
-        found[name] = value
-    return found
 
 
 def scalars(texts: Mapping[str, str]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from app import atomic_files
-from app.attachments import safe_name
 from app.calls.errors import ClientError
 from app.client import Client
 from app.online.lookups import find_recommendation, find_study
@@ -37,33 +35,6 @@ def wanted_recommendation(client: Client, text: str) -> RecommendationRead:
     if not made:
         raise ClientError(f"study {study.name} has no recommendation yet; make one: mixwright recommend {study.name}")
     return client.get_recommendation(made[0].id)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a place that files cannot be written to, before the work that it is for.
-
-    Raises:
-        OSError: naming the place.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; name a folder")
-    if not folder.exists():
-        atomic_files.check_writable(folder)
-
-
-def write_files(export: ExportRead, folder: Path) -> list[Path]:
-    """Write the files of an export; those that were there are replaced.
-
-    Raises:
-        OSError: a file could not be written.
-    """
-    folder.mkdir(exist_ok=True)
-    paths = [folder / safe_name(file.name) for file in export.files]
-    for path in paths:
-        atomic_files.check_writable(path)
-    for path, file in zip(paths, export.files, strict=True):
-        atomic_files.write_text(path, file.text)
-    return paths
 
 
 def show_export(console: Console, export: ExportRead, paths: list[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 
@@ -11,8 +10,8 @@ from app import terminal
 from app.calls.errors import ClientError
 from app.client import Client
 from app.online import output
-from app.online.bodies import body_of, pairs
-from app.online.exporting import check_folder, show_export, write_files
+from app.online.bodies import body_of
+from app.online.exporting import show_export
 from app.online.lookups import find_fit, find_study
 from app.online.recommendation_report import show_recommendation
 from app.online.waiting import finished_fit, finished_recommendation
@@ -22,6 +21,7 @@ from app.schemas.fits import FitRead
 from app.schemas.jobs import JobState
 from app.schemas.recommendations import RecommendationCreate, RecommendationRead
 from app.schemas.studies import StudyRead
+from app.trainer_files import FilesWish, read_files_wish, write_files
 
 # What --law says for the choice of the fit itself.
 _AUTO = "auto"
@@ -59,7 +59,7 @@ def check_asked(asked: Asked, tolerance: float | None) -> None:
 
 def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
     """Ask, wait, show, and export when that was asked for."""
-    export = _export_wish(asked.show)
+    export = read_files_wish(asked.show.export, asked.show.export_option)
     study = find_study(client, asked.study)
     body_parts = {"constraints": constraints_of(study, asked.wish), "objective": objective_of(study, asked.wish)}
     fit = _fit(client, study, asked.service, quiet=as_json)
@@ -101,23 +101,9 @@ def _fit(client: Client, study: StudyRead, service: ServiceOptions, quiet: bool)
     return finished_fit(client, made.id, quiet)
 
 
-def _export_wish(show: ShowOptions) -> tuple[str, Path, dict[str, str]] | None:
-    options = pairs("--export-option", show.export_option)
-    if show.export is None:
-        if options:
-            raise ClientError("--export-option needs --export FORMAT:FOLDER")
-        return None
-    name, colon, folder = show.export.partition(":")
-    if not colon or not folder or not name:
-        raise ClientError(f"--export is {show.export!r}; write FORMAT:FOLDER")
-    check_folder(Path(folder))
-    return name, Path(folder), options
-
-
-def _write(client: Client, made: RecommendationRead, wish: tuple[str, Path, dict[str, str]], as_json: bool) -> None:
-    format_name, folder, options = wish
-    export = client.export(made.id, format_name, options)
-    paths = write_files(export, folder)
+def _write(client: Client, made: RecommendationRead, wish: FilesWish, as_json: bool) -> None:
+    export = client.export(made.id, wish.format_name, wish.options)
+    paths = write_files(wish.folder, [(file.name, file.text) for file in export.files])
     if not as_json:
         show_export(terminal.report_console(), export, paths)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from app.formats.domain_values import read_mixture
-from app.offline_wishes import frozen_weights, named_numbers, shares
 from app.online.bodies import body_of
+from app.option_texts import frozen_weights, named_numbers, shares
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RunOptions, Wish
 from app.schemas.studies import StudyRead
 from app.schemas.wishes import Constraints, Objective

@@ -10,9 +10,11 @@ import pytest
 from app.calls.errors import ClientError
 from app.connection import DEFAULT_URL, ConnectionOptions, find_place
 from app.local_key import ADMIN_KEY_FILE
-from app.online.bodies import body_of, pairs, scalars
+from app.online.bodies import body_of, scalars
 from app.online.lookups import _by_part
+from app.option_texts import pairs
 from app.schemas.runs import SuggestionCreate
+from mixers.errors import InvalidInput
 
 
 @pytest.fixture
@@ -95,5 +97,5 @@ def test_a_wrong_field_is_named_with_its_place() -> None:
 def test_options_are_numbers_where_they_look_like_it() -> None:
     given = scalars(pairs("--option", ["a=1", "b=true", "c=x=y", 'd=["q"]', "e="]))
     assert given == {"a": 1, "b": True, "c": "x=y", "d": ["q"], "e": ""}
-    with pytest.raises(ClientError, match="--option names 'a' twice"):
+    with pytest.raises(InvalidInput, match="--option names 'a' twice"):
         pairs("--option", ["a=1", "a=2"])
