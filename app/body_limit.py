@@ -8,6 +8,7 @@ application: ``app/patience.py`` closes such connections.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,15 +18,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge, status_of
+from app.principal import NOBODY
 from app.problems import problem_of
 
 # A body may take this long whatever its size, and beyond that a second for each so many bytes.
 GRACE_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 4096.0
+# Of callers that nobody knows: more than any form of ours.
+UNKNOWN_BYTES = 16 * 2**10
 
 
 class BodyLimit:
-    """Middleware. ``larger`` holds other limits for addresses that end in its keys.
+    """Middleware. ``larger`` holds other limits by patterns of whole addresses; who is not known may send a form only.
 
     A refusal that comes while a route reads is an ``HTTPException``: FastAPI passes on no other from there.
     """
@@ -38,19 +42,25 @@ class BodyLimit:
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.app = app
-        self._max_bytes, self._larger = max_bytes, dict(larger or {})
+        self._max_bytes = max_bytes
+        self._larger = [(re.compile(pattern), most) for pattern, most in (larger or {}).items()]
         self._grace = grace_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        most = next((most for end, most in self._larger.items() if scope["path"].endswith(end)), self._max_bytes)
+        most = self._most(scope)
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > most:
             await problem_of(_too_large(most), scope["path"])(scope, receive, send)
             return
         await self.app(scope, _Counted(receive, most, self._grace), send)
+
+    def _most(self, scope: Scope) -> int:
+        if scope.get("state", {}).get("principal") is NOBODY:
+            return min(UNKNOWN_BYTES, self._max_bytes)
+        return next((most for where, most in self._larger if where.fullmatch(scope["path"])), self._max_bytes)
 
 
 class _Counted:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from anyio.to_thread import run_sync
-from fastapi import HTTPException, Request
+from fastapi import Request
 from pydantic import BaseModel
 from sqlalchemy import Engine, delete
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -32,7 +32,8 @@ from app.db import Database
 from app.errors import CallRepeated, InvalidRequest, ServiceError
 from app.models import IdempotentCall
 from app.principal import SERVICE, Principal
-from app.problems import database_failure, problem_of, problem_of_http
+from app.problems import database_failure, problem_of
+from app.whole_body import BODY_HASH
 
 HEADER = "idempotency-key"
 KEPT_FOR = timedelta(hours=24)
@@ -135,7 +136,7 @@ class OneCall:
 
 
 class Idempotency:
-    """Middleware: carries out a POST with a key once."""
+    """Middleware: carries out a POST with a key once. It stands inside of :class:`~app.whole_body.WholeBody`."""
 
     def __init__(self, app: ASGIApp, database: Database, clock: Clock, prefix: str) -> None:
         self.app = app
@@ -153,23 +154,20 @@ class Idempotency:
             await self._once(scope, receive, send, key)
         except ServiceError as refusal:
             await problem_of(refusal, scope["path"])(scope, receive, send)
-        except HTTPException as exc:  # the limit of a body
-            await problem_of_http(exc, scope["path"])(scope, receive, send)
         except (OperationalError, PoolTimeout) as exc:
             await problem_of(database_failure(exc), scope["path"])(scope, receive, send)
 
     async def _once(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
         if not _KEY.fullmatch(key):
             raise InvalidRequest.of(HEADER, "is not a key", "1 to 200 visible ASCII characters")
-        body = await _read(receive)
-        call = OneCall(self._database, _caller(scope), key, _fingerprint(scope, body), self._clock())
+        call = OneCall(self._database, _caller(scope), key, _fingerprint(scope), self._clock())
         if found := await run_sync(call.stored):
             await _replay(found, send)
             return
         scope["state"]["unit_of_work"] = call
         answer = _Answer()
         try:
-            await self.app(scope, _given(body), answer.take)
+            await self.app(scope, receive, answer.take)
             kept: bytes = scope["state"].get(_STORED_INSTEAD, bytes(answer.body))
             await run_sync(call.finish, answer.status, answer.headers, kept)
         finally:
@@ -211,32 +209,14 @@ async def _replay(found: IdempotentCall, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _read(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return bytes(body)
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _given(body: bytes) -> Receive:
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
-
-
 def _caller(scope: Scope) -> str:
     principal: Principal = scope.get("state", {}).get("principal", SERVICE)
     return str(principal.key_id or principal.name)[:64]
 
 
-def _fingerprint(scope: Scope, body: bytes) -> str:
-    where = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}\n"
-    return hashlib.sha256(where.encode() + body).hexdigest()
+def _fingerprint(scope: Scope) -> str:
+    what = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}\n{scope['state'][BODY_HASH]}"
+    return hashlib.sha256(what.encode()).hexdigest()
 
 
 def forget_old_calls(session: Session, now: datetime) -> None:

@@ -42,6 +42,7 @@ from app.routes import (
 )
 from app.security import API_PREFIX, HiddenLoginToken, SecurityHeaders
 from app.settings import Settings
+from app.whole_body import WholeBody
 from app.write_slots import WriteSlots
 
 
@@ -84,7 +85,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
     app.add_middleware(WriteSlots)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={"/imports": settings.max_import_bytes})
+    app.add_middleware(WholeBody)
+    imports_at = rf"{API_PREFIX}/(studies/[^/]+/)?imports"
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={imports_at: settings.max_import_bytes})
     app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
     app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(SecurityHeaders)

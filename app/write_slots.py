@@ -2,7 +2,8 @@
 
 A call that writes waits for its turn in a thread. Were all threads of the process taken by such calls, the one whose
 turn it is could not get the thread that it needs to answer and to end its transaction, and all would wait for each
-other. Calls beyond the limit wait here instead, where waiting costs no thread.
+other. Calls beyond the limit wait here instead, where waiting costs no thread. Nobody keeps a slot by sending slowly:
+the body is complete before (``app/whole_body.py``).
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from app.body_limit import BodyLimit
@@ -18,17 +20,18 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.patience import PatientProtocol
 from app.settings import Settings
+from app.write_slots import SLOTS
 from tests.app.conftest import OWNER_KEY
 
 HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {OWNER_KEY}\r\nContent-Type: application/json\r\n"
 
 
-@pytest.fixture
-def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server that waits half a second for a head and as long for a body."""
+@contextmanager
+def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, body_seconds: float) -> Iterator[int]:
+    """The port of a server that waits half a second for a head."""
     monkeypatch.setattr(PatientProtocol, "head_seconds", 0.5)
-    monkeypatch.setattr(BodyLimit.__init__, "__defaults__", (None, 0.5))
-    settings = Settings(data_dir=tmp_path, api_key=SecretStr(OWNER_KEY), max_body_bytes=100_000)
+    monkeypatch.setattr(BodyLimit.__init__, "__defaults__", (None, body_seconds))
+    settings = Settings(data_dir=folder, api_key=SecretStr(OWNER_KEY), max_body_bytes=100_000)
     upgrade(settings)
     config = uvicorn.Config(create_app(settings), http=PatientProtocol, log_config=None, port=0, lifespan="on")
     server = uvicorn.Server(config)
@@ -41,6 +44,20 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     server.should_exit = True
     thread.join(10)
     listener.close()
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits half a second for a head and as long for a body."""
+    with serving(tmp_path, monkeypatch, body_seconds=0.5) as found:
+        yield found
+
+
+@pytest.fixture
+def patient_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits longer for a body than any test looks."""
+    with serving(tmp_path, monkeypatch, body_seconds=60.0) as found:
+        yield found
 
 
 def connect(port: int) -> socket.socket:
@@ -108,3 +125,54 @@ def test_two_gigabytes_without_a_length_are_cut_off(port: int) -> None:
     with connect(port) as quick:
         quick.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert read_all(quick).startswith(b"HTTP/1.1 200")
+
+
+def test_forms_of_nobody_that_trickle_in_keep_no_one_from_writing(patient_port: int) -> None:
+    port = patient_port
+    slow = [connect(port) for _ in range(SLOTS + 6)]
+    for connection in slow:
+        connection.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\nkey=")
+    with connect(port) as quick:
+        body = b'{"name": "agent"}'
+        length = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        quick.sendall(f"POST /v1/agents HTTP/1.1\r\n{HEAD}{length}".encode() + body)
+        assert read_all(quick).startswith(b"HTTP/1.1 201")
+    for connection in slow:
+        connection.close()
+
+
+def test_nobody_may_send_more_than_a_form(port: int) -> None:
+    for path in ("/login", "/static/imports", "/v1/../login/imports"):
+        with connect(port) as large:
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            large.sendall(f"{head}Content-Length: 20000\r\n\r\n".encode())
+            assert read_all(large)[:12] in (b"HTTP/1.1 413", b"HTTP/1.1 401"), path
+
+
+def test_a_body_that_breaks_off_is_not_carried_out(port: int) -> None:
+    """A JSON text is complete before the blanks behind it are."""
+    for number in range(5):
+        with connect(port) as broken:
+            key = f"Idempotency-Key: {number}\r\n" if number % 2 else ""
+            broken.sendall(f"POST /v1/agents HTTP/1.1\r\n{HEAD}{key}Content-Length: 100\r\n\r\n".encode())
+            broken.sendall(b'{"name": "half an agent"}')
+    with connect(port) as quick:
+        quick.sendall(f"GET /v1/agents HTTP/1.1\r\n{HEAD}Connection: close\r\n\r\n".encode())
+        assert b"half an agent" not in read_all(quick)
+
+
+@pytest.mark.parametrize("key", ["", "Idempotency-Key: once\r\n"])
+def test_a_body_of_many_parts_arrives_whole(tmp_path: Path, key: str) -> None:
+    name = "n" * 200
+    settings = Settings(data_dir=tmp_path, api_key=SecretStr(OWNER_KEY))
+    upgrade(settings)
+    headers = {"Authorization": f"Bearer {OWNER_KEY}", "Content-Type": "application/json"}
+    if key:
+        headers["Idempotency-Key"] = "once"
+    text = b'{"name": "' + name.encode() + b'"' + b" " * 3_000_000 + b"}"
+    with TestClient(create_app(settings), base_url="http://127.0.0.1", headers=headers) as api:
+        for _ in range(2):
+            answer = api.post("/v1/agents", content=(text[i : i + 70_001] for i in range(0, len(text), 70_001)))
+            assert answer.status_code == 201
+            assert answer.json()["name"] == name
+        assert len(api.get("/v1/agents").json()["items"]) == (1 if key else 2)
