@@ -205,6 +205,7 @@ def test_a_missing_binding_is_named(api: TestClient, recommendation: Recommendat
     refused = api.get(address(recommendation, "olmo-core"))
     assert refused.status_code == 422
     assert "no path is bound for code, web; bind the domains for trainer 'olmo-core'" in refused.json()["detail"]
+    assert "mixwright study bind STUDY olmo-core FILE.csv" in refused.json()["detail"]
 
 
 def test_an_unknown_option_is_answered_with_those_that_there_are(

@@ -141,7 +141,8 @@ def require_paths(plan: Plan, trainer: str) -> None:
     if missing:
         raise ExportError(
             f"no path is bound for {_listed(missing)}; bind the domains for trainer {trainer!r} first: "
-            f"PUT /v1/domain-sets/{{id}}/bindings/{trainer} (on the command line: column 'path' of domains.csv)"
+            f"mixwright study bind STUDY {trainer} FILE.csv, or PUT /v1/domain-sets/{{id}}/bindings/{trainer}, "
+            f"or without a server the column 'path' of domains.csv"
         )
 
 
