@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+
+from proxy_training.exact_numbers import ExactNumbers
 
 # A mixture crosses the wire as decimal text; anything looser was not normalised by its sender.
 SUM_TOLERANCE = 1e-6
 
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
+# Of one run; many of them are summed, and the sum must stay a number.
+Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e10)]
 
 
-class Record(BaseModel):
+class Record(ExactNumbers):
     """Frozen; an unknown field is an error, so that a misspelt one is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,13 +154,13 @@ class ProxyResult(Record):
     """What a finished proxy run measured. ``diverged`` carries no losses: a diverged run has no number."""
 
     status: Literal["succeeded", "diverged"]
-    train_tokens: int = Field(ge=0)
-    losses: dict[str, Measured] = {}
+    train_tokens: int = Field(ge=0, le=10**13)
+    losses: dict[str, Measured] = Field(default={})
     trajectory: tuple[TrajectoryPoint, ...] = ()
-    realised_weights: dict[str, NonNegative] = {}
-    epochs: dict[str, NonNegative] = {}
-    wall_seconds: NonNegative = 0.0
-    cpu_seconds: NonNegative = 0.0
+    realised_weights: dict[str, NonNegative] = Field(default={})
+    epochs: dict[str, NonNegative] = Field(default={})
+    wall_seconds: Seconds = 0.0
+    cpu_seconds: Seconds = 0.0
     message: str = ""
 
     @model_validator(mode="after")

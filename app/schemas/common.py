@@ -11,6 +11,8 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
+from proxy_training.exact_numbers import ExactNumbers
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Weights = dict[Name, NonNegative]
@@ -37,7 +39,7 @@ Moment = Annotated[
 WEIGHT_SUM_TOLERANCE = 0.005
 
 
-class Body(BaseModel):
+class Body(ExactNumbers):
     """What a caller sends: an unknown field is an error that names it."""
 
     model_config = ConfigDict(extra="forbid")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -37,6 +37,8 @@ class EventFilter(Body):
 
 class EventQuery(EventFilter):
     """A page of events. ``oldest`` first shows an event once no earlier one can appear any more."""
+
+    EXACT: ClassVar[bool] = False  # a query is text
 
     order: Literal["newest", "oldest"] = "newest"
     limit: int = Field(default=100, ge=1, le=1000, description="the most items of a page")

@@ -124,6 +124,8 @@ class RunFilter(Body):
 class RunQuery(RunFilter):
     """A page of the runs of a study."""
 
+    EXACT: ClassVar[bool] = False  # a query is text
+
     state: list[RunState] = Field(default=[], max_length=20, description="any of these")
     agent_id: UUID | None = Field(default=None, description="the agent that holds it, or held it last")
     limit: int = Field(default=100, ge=1, le=1000, description="the most items of a page")
