@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.attachments import MEDIA_TYPES, attachment_of
 from app.errors import InvalidRequest
@@ -19,6 +19,10 @@ router = APIRouter(tags=["exports"])
 
 _DOWNLOAD = "download"
 _DOWNLOADS: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES}}}
+
+
+# Known ones only; another is answered with 404.
+_FormatName = Annotated[str, Path(json_schema_extra={"enum": [each.name for each in exports.list_formats().items]})]
 
 
 def _option_parameters() -> list[dict[str, Any]]:
@@ -68,7 +72,7 @@ def list_export_formats() -> Page[ExportFormatRead]:
 )
 def export_recommendation(
     recommendation_id: UUID,
-    format_name: str,
+    format_name: _FormatName,
     request: Request,
     database: InDatabase,
     tag: Tagged,
