@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from app.demands import Aims, Demands, beyond_the_runs, pose_problem, unlimited_domains
-from app.formats.csv_table import name_list
 from app.formats.domain_values import read_domain_values, read_mixture
+from app.formats.errors import name_list
 from app.formats.remarks import Remarks, warning
 from app.formats.swarm_folder import Swarm
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance

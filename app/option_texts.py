@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from app.formats.csv_table import name_list
+from app.formats.errors import name_list
 from mixers.errors import InvalidInput
 
 

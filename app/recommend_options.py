@@ -1,7 +1,7 @@
 """The options of ``mixwright recommend`` as they are typed: what is demanded, what is aimed at, what is shown.
 
-They are checked against a swarm in ``app/offline_wishes.py``, against a study in ``app/online/wish_bodies.py``; texts such
-as ``DOMAIN=WEIGHT`` are read in ``app/option_texts.py``.
+They are checked against a swarm in ``app/offline_wishes.py``, against a study in ``app/online/wish_bodies.py``; how
+texts such as ``DOMAIN=WEIGHT`` are read is in ``app/option_texts.py``.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
-"""A strict reading of CSV: a table with named columns, where every complaint names file, line and column.
+"""A whole CSV file as a table with named columns, where every complaint names file, line and column.
 
-Accepted: UTF-8 with or without a byte order mark, any line ending, quoted cells, blank lines, columns without a name
-(they are ignored). Refused: another separator than the comma, a name that stands twice, a row that is shorter or
-longer than the header, bytes that are no text.
+What is accepted and refused is said in ``csv_rows.py``.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,10 +14,8 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from app.formats.errors import FormatError
-
-# What spreadsheets write in place of commas, with the word for it.
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+from app.formats.csv_rows import CsvRows, parsed, shown
+from app.formats.errors import FormatError, name_list
 
 
 @dataclass(frozen=True)
@@ -81,9 +75,9 @@ class CsvTable:
         cells = self.texts(column)
         values = np.empty(len(cells))
         for i, cell in enumerate(cells):
-            value = _number(cell)
+            value = parsed(cell)
             if value is None or math.isinf(value):
-                self.fail(f"{_shown(cell)} is not a finite number{hint}", i, column)
+                self.fail(f"{shown(cell)} is not a finite number{hint}", i, column)
             if math.isnan(value):
                 if blank is None:
                     self.fail(f"{'the cell is empty' if not cell else 'nan is not a number'}{hint}", i, column)
@@ -118,85 +112,11 @@ def read_table(path: Path) -> CsvTable:
     Raises:
         FormatError: naming the file, the line and what would be accepted.
     """
-    records = list(_records(path, _text(path)))
-    if not records:
-        raise FormatError(f"{path}: the file is empty; its first line must name the columns")
-    header = tuple(records[0][1])
-    _check_header(path, header)
-    table = CsvTable(path, header, [cells for _, cells in records[1:]], [line for line, _ in records[1:]])
-    for i, cells in enumerate(table.rows):
-        if len(cells) != len(header):
-            table.fail(f"the row has {len(cells)} cells, the header has {len(header)}", i)
-    if not table.rows:
-        raise FormatError(f"{path}: there are no rows under the header")
-    return table
+    rows = CsvRows(str(path), path)
+    lines, cells = zip(*rows, strict=True)
+    return CsvTable(path, rows.header, list(cells), list(lines))
 
 
-def name_list(names: Iterable[str], most: int = 12) -> str:
-    """Names for a sentence: quoted, and cut short when there are many."""
-    shown = [repr(name) for name in names]
-    rest = len(shown) - most
-    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _text(path: Path) -> str:
-    if path.is_dir():
-        raise FormatError(f"{path} is a directory; it must be a CSV file")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FormatError(f"{path} does not exist") from None
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
-    if b"\0" in data:
-        raise FormatError(f"{path} is not text; it must be a CSV file in UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FormatError(f"{path}, line {line}: the bytes are not UTF-8 text; save the file as UTF-8") from None
-
-
-def _records(path: Path, text: str) -> Iterable[tuple[int, list[str]]]:
-    """(line, stripped cells) of every record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    line = 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise FormatError(f"{path}, line {line}: {error}; quotes must come in pairs") from None
-        stripped = [cell.strip() for cell in cells]
-        if any(stripped):
-            yield line, stripped
-        line = reader.line_num + 1
-
-
-def _check_header(path: Path, header: tuple[str, ...]) -> None:
-    if len(header) == 1:
-        for separator, word in _OTHER_SEPARATORS.items():
-            if separator in header[0]:
-                raise FormatError(f"{path}: the columns are separated by {word}; they must be separated by commas")
-    seen: dict[str, int] = {}
-    for j, name in enumerate(header):
-        if name and name in seen:
-            raise FormatError(f"{path}: column {name!r} is named twice, as columns {seen[name] + 1} and {j + 1}")
-        seen[name] = j
-
-
-def _number(cell: str) -> float | None:
-    """The cell as a float, NaN when it is empty or ``nan``, None when it is no number."""
-    if not cell:
-        return math.nan
-    if "_" in cell:  # Python's float() takes 1_000, no other reader of CSV does
-        return None
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _shown(cell: str) -> str:
-    return repr(cell if len(cell) <= 40 else cell[:40] + "...")
+def columns_of(rows: CsvRows) -> CsvTable:
+    """The header alone, for the readers of column names."""
+    return CsvTable(rows.path, rows.header, [], [])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from app.formats.csv_table import name_list, read_table
-from app.formats.errors import FormatError
+from app.formats.csv_table import read_table
+from app.formats.errors import FormatError, name_list
 from app.formats.remarks import Remarks, note
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance
 from mixers.types import SUM_TOLERANCE

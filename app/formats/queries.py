@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from app import atomic_files
-from app.formats.csv_table import name_list, read_table
-from app.formats.errors import FormatError
+from app.formats.csv_table import read_table
+from app.formats.errors import FormatError, name_list
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm, read_scales
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance, domains_of, read_weights

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from app.formats.csv_table import CsvTable, name_list, read_table
+from app.formats.csv_table import CsvTable, read_table
+from app.formats.errors import name_list
 from app.formats.remarks import Remarks, note
 from mixers.types import Targets
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from app.formats.csv_table import CsvTable, name_list
-from app.formats.errors import FormatError
+from app.formats.csv_table import CsvTable
+from app.formats.errors import FormatError, name_list
 from app.formats.remarks import Remarks, note, warning
 from mixers.types import SUM_TOLERANCE
 

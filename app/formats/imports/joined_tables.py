@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from app.formats.csv_rows import CsvRows, Numbers
 from app.formats.imports.base import ImportedRun, LeftOut, Record, SkipReason
-from app.formats.imports.csv_rows import CsvRows, Numbers
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ Columns about the run itself (``name``, ``index``, ``Unnamed: 0``) are no domain
 
 from __future__ import annotations
 
+from app.formats.csv_rows import CsvRows
 from app.formats.errors import FormatError
 from app.formats.imports.base import FoundDomain, ImportFormat, Options, Reading, Source, source_name
-from app.formats.imports.csv_rows import CsvRows
 from app.formats.imports.files import only
 from app.formats.imports.joined_tables import Table, join
 from app.formats.imports.target_words import RULE_IN_WORDS, guess_target

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from app.formats.csv_rows import CsvRows
 from app.formats.errors import FormatError
 from app.formats.imports.base import (
     FoundDomain,
@@ -19,7 +20,6 @@ from app.formats.imports.base import (
     Source,
     source_name,
 )
-from app.formats.imports.csv_rows import CsvRows
 from app.formats.imports.joined_tables import Table, join
 from app.formats.remarks import note
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import compress
 from pathlib import Path
 
+from app.formats.csv_rows import CsvRows, Numbers
+from app.formats.csv_table import columns_of
 from app.formats.domain_list import DomainList, read_domains
 from app.formats.errors import FormatError
 from app.formats.imports.base import (
@@ -23,7 +25,6 @@ from app.formats.imports.base import (
     Source,
     source_name,
 )
-from app.formats.imports.csv_rows import CsvRows, Numbers
 from app.formats.imports.files import only
 from app.formats.target_list import read_targets
 from app.formats.weight_columns import PREFIX, domains_of
@@ -45,8 +46,8 @@ class SwarmFolder(ImportFormat[Options]):
             raise FormatError(f"there is no runs.csv; the files are {source_name(list(source.files))}")
         rows = CsvRows(*found)
         rows.index("run_id")
-        listed = read_domains(_path(source.files, "domains.csv"), domains_of(rows.head()))
-        targets, columns, remarks = read_targets(_path(source.files, "targets.csv"), rows.head())
+        listed = read_domains(_path(source.files, "domains.csv"), domains_of(columns_of(rows)))
+        targets, columns, remarks = read_targets(_path(source.files, "targets.csv"), columns_of(rows))
         return Reading(
             source_name(list(source.files)),
             _domains(listed),

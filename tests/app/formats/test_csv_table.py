@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.formats.csv_table import name_list, read_table
-from app.formats.errors import FormatError
+from app.formats.csv_table import read_table
+from app.formats.errors import FormatError, name_list
 
 
 def written(folder: Path, content: str | bytes) -> Path:

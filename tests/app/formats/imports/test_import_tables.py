@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.formats.csv_rows import MAX_COLUMNS, MAX_LINE_BYTES
 from app.formats.errors import FormatError
 from app.formats.imports import IMPORTS
 from app.formats.imports.base import ImportedRun, Source
-from app.formats.imports.csv_rows import MAX_COLUMNS, MAX_LINE_BYTES
 from tests.app.formats.imports.readings import read, reasons, runs
 
 RUNS = "run_id,model_params,train_tokens,seed,w:a,w:b,loss:x,stderr:x,metric:y\n"

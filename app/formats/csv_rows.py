@@ -1,7 +1,9 @@
-"""A CSV file read row by row, so that a hundred thousand runs cost the memory of one.
+"""A strict reading of CSV, row by row, so that a hundred thousand rows cost the memory of one.
 
-It takes and refuses what ``csv_table.py`` does, with the same places in its complaints; a file of many gigabytes in one
-line, or with a million columns, is refused before it is held.
+Accepted: UTF-8 with or without a byte order mark, any line ending, quoted cells, blank lines, columns without a name
+(they are ignored). Refused: another separator than the comma, a name that stands twice, a row that is shorter or
+longer than the header, bytes that are no text; and before it is held, a file of gigabytes in one line, or with a
+million columns.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NoReturn
 
-from app.formats.csv_table import CsvTable, name_list
-from app.formats.errors import FormatError
+from app.formats.errors import FormatError, name_list
 
 MAX_LINE_BYTES = 8 * 2**20
 MAX_COLUMNS = 10_000
+# How much after bytes that are not UTF-8 is looked at, to tell a file of another kind from text of another encoding.
+_LOOKED_AT_BYTES = 2**16
+# What spreadsheets write in place of commas, with the word for it.
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_MOST_SHOWN = 40
+_NOT_TEXT = "the file is not text; it must be a CSV file in UTF-8"
 
 
 class CsvRows:
@@ -57,10 +63,6 @@ class CsvRows:
             place += f", column {column!r}"
         raise FormatError(f"{place}: {message}")
 
-    def head(self) -> CsvTable:
-        """The header alone, for the readers of column names."""
-        return CsvTable(self.path, self.header, [], [])
-
     def index(self, column: str) -> int:
         """Where ``column`` stands.
 
@@ -72,7 +74,8 @@ class CsvRows:
         return self.header.index(column)
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        with self.path.open("rb") as file:
+        """(line, stripped cells) of every record that is not blank."""
+        with self._opened() as file:
             reader = csv.reader(self._lines(file), strict=True, skipinitialspace=True)
             line = 1
             while True:
@@ -89,6 +92,16 @@ class CsvRows:
                     yield line, stripped
                 line = reader.line_num + 1
 
+    def _opened(self) -> io.BufferedReader:
+        try:
+            return self.path.open("rb")
+        except IsADirectoryError:
+            raise FormatError(f"{self.name} is a directory; it must be a CSV file") from None
+        except FileNotFoundError:
+            raise FormatError(f"{self.name} does not exist") from None
+        except OSError as error:
+            raise FormatError(f"{self.name} cannot be read: {error.strerror}") from error
+
     def _lines(self, file: io.BufferedReader) -> Iterator[str]:
         number = 0
         while data := file.readline(MAX_LINE_BYTES + 1):
@@ -96,10 +109,12 @@ class CsvRows:
             if len(data) > MAX_LINE_BYTES:
                 self.fail(f"the line is longer than {MAX_LINE_BYTES} bytes", number)
             if b"\0" in data:
-                self.fail("the file is not text; it must be a CSV file in UTF-8", number)
+                self.fail(_NOT_TEXT, number)
             try:
                 text = data.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError:
+                if b"\0" in file.read(_LOOKED_AT_BYTES):
+                    self.fail(_NOT_TEXT, number)
                 self.fail("the bytes are not UTF-8 text; save the file as UTF-8", number)
             yield from io.StringIO(text, newline="") if "\r" in text else (text,)
 
@@ -137,17 +152,29 @@ class Numbers:
             numbers = list(map(float, picked))
         except ValueError:
             return [self._number(line, *each) for each in zip(self._columns, picked, strict=True)]
-        # Python's float() takes 1_000, no other reader of CSV does.
         if any("_" in cell for cell in picked):
             return [self._number(line, *each) for each in zip(self._columns, picked, strict=True)]
         return numbers
 
     def _number(self, line: int, column: str, cell: str) -> float:
-        if not cell:
-            return math.nan
-        try:
-            if "_" not in cell:
-                return float(cell)
-        except ValueError:
-            pass
-        self._rows.fail(f"{cell if len(cell) <= 40 else cell[:40] + '...'!r} is not a number{self._hint}", line, column)
+        value = parsed(cell)
+        if value is None:
+            self._rows.fail(f"{shown(cell)} is not a number{self._hint}", line, column)
+        return value
+
+
+def parsed(cell: str) -> float | None:
+    """The cell as a float, NaN when it is empty or ``nan``, None when it is no number."""
+    if not cell:
+        return math.nan
+    if "_" in cell:  # Python's float() takes 1_000, no other reader of CSV does
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def shown(cell: str) -> str:
+    """The cell for a complaint: quoted, and cut short."""
+    return repr(cell if len(cell) <= _MOST_SHOWN else cell[:_MOST_SHOWN] + "...")
