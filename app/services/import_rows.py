@@ -59,7 +59,7 @@ class Comparison:
     same: set[str] = field(default_factory=set)
     differing: list[Change] = field(default_factory=list)
     more_measured: list[Change] = field(default_factory=list)
-    # Measurements of a run that the study lacks, or that has not succeeded (with its state).
+    # Runs that the study has and that have not succeeded, with their state; measurements of runs that it lacks.
     homeless: list[tuple[str, RunState | None]] = field(default_factory=list)
 
 
@@ -76,6 +76,9 @@ def compare(session: Session, study: Study, axes: Axes, runs: Sequence[Checked])
                 _compare_measurements(found, axes, run, row)
             elif row is None:
                 found.new.append(run)
+            elif row.state is not RunState.SUCCEEDED:
+                # Its agent would go on to train what the row said before.
+                found.homeless.append((run.external_id, row.state))
             elif _is_same(axes, run, row, carried.get(row.domain_set_id, {})):
                 found.same.add(run.external_id)
             else:
@@ -242,8 +245,6 @@ def _before(row: Row[Any]) -> dict[str, Any]:
 
 def _is_same(axes: Axes, run: Checked, row: Row[Any], names: Mapping[str, str]) -> bool:
     if (run.model_params, run.train_tokens, run.seed) != (row.model_params, row.train_tokens, row.seed):
-        return False
-    if row.state is not RunState.SUCCEEDED:
         return False
     weights = {names.get(name, name): weight for name, weight in row.weights.items()}
     if weights.keys() - set(axes.domains):

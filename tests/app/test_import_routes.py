@@ -26,7 +26,7 @@ from app.schemas.imports import ImportSettings
 from app.services.imports import run_import, trackers_of
 from app.settings import Settings
 from tests.app.conftest import BEARER, LOCAL, StandingClock
-from tests.app.study_bodies import create_study, get_run, queue_runs
+from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register
 
 HEADER = "run_id,model_params,train_tokens,w:code,w:law,w:web,loss:code,loss:web\n"
 TWO = HEADER + "a,1000000,1000000000,0.5,0.3,0.2,2.0,3.0\nb,1000000,1000000000,0.2,0.3,0.5,2.5,2.5\n"
@@ -62,6 +62,19 @@ def test_imported_runs_are_measured_runs_of_the_study(api: TestClient) -> None:
     assert first["losses"] == {"code": {"value": 2.0, "stderr": None}, "web": {"value": 3.0, "stderr": None}}
     assert (first["model_params"], first["train_tokens"]) == (1_000_000, 1_000_000_000)
     assert api.get(f"/v1/studies/{study}").json()["run_counts"]["succeeded"] == 2
+
+
+def test_a_run_that_agents_still_train_is_not_replaced(api: TestClient) -> None:
+    study = create_study(api)
+    queue_runs(api, study, 1, external_id="a")
+    assert len(claim(api, register(api))) == 1
+    before = runs_of(api, study)
+    report = import_into(api, study, TWO, update=True)
+    assert (report["taken"], report["updated"], report["runs_read"]) == (1, 0, 2)
+    assert [(each["reason"], each["detail"]) for each in report["skipped"]] == [
+        ("not_finished", "the study's run is leased")
+    ]
+    assert runs_of(api, study)[:1] == before
 
 
 def test_importing_twice_changes_nothing(api: TestClient) -> None:
