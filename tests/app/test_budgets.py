@@ -171,3 +171,14 @@ def test_a_lease_is_paid_for_until_it_ran_out_and_no_longer(
     clock.now += timedelta(days=2)
     assert len(claim(api, agent)) == 1
     assert budget(database, study).spent_gpu_hours * 3600 == pytest.approx(30)
+
+
+@pytest.mark.parametrize("far_off", [{"train_tokens": 10**30}, {"train_tokens": 10**300}, {"wall_seconds": 1e308}])
+def test_costs_beyond_any_run_are_refused(api: TestClient, study: str, agent: str, far_off: dict[str, float]) -> None:
+    queue_runs(api, study, 1)
+    (held,) = claim(api, agent)
+    report = {"attempt": held["attempt"], "result": result(**far_off)}
+    assert api.post(f"/v1/runs/{held['run_id']}/complete", json=report).status_code == 422
+    many = {"results": [report | {"run_id": held["run_id"]}]}
+    assert api.post("/v1/runs/complete", json=many).status_code == 422
+    assert api.get(f"/v1/runs/{held['run_id']}").json()["state"] == "leased"
