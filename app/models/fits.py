@@ -37,6 +37,8 @@ class Fit(Base):
     run_filter: Mapped[dict[str, Any] | None]
     # The first targets of the study, by position; those added later are unknown to this fit.
     targets_used: Mapped[int] = mapped_column(default=0)
+    # Names of targets among these that no run has measured.
+    targets_left_out: Mapped[list[Any] | None]
     runs_hash: Mapped[str] = mapped_column(String(64))
     # The largest scale among the runs; predictions are made there when none is asked for.
     model_params: Mapped[float | None]

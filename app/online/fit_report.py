@@ -32,6 +32,8 @@ def show_fit(console: Console, fit: FitRead) -> None:
     ):
         if left:
             say(console, f"{left} measured runs {what}.")
+    if fit.targets_left_out:
+        say(console, f"No run has measured these targets, which are left out: {', '.join(fit.targets_left_out)}.")
     if fit.error:
         say(console, f"Error: {fit.error}")
     if fit.fidelity:

@@ -131,6 +131,7 @@ class FitRead(Answer):
     runs_used: int
     runs_left_out: int = Field(description="measured runs of domain sets with other domains, which cannot enter")
     runs_excluded: int = Field(description="measured runs that are flagged, or whose weights moved while they trained")
+    targets_left_out: list[str] = Field(description="no run has measured these targets yet")
     runs_filtered: int = Field(description="measured runs that the filter of this fit keeps out")
     runs_hash: str
     chosen_law: str | None

@@ -48,6 +48,7 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
             "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
         )
     runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
+    runs, unmeasured = _measured_targets(runs)
     scale = largest_scale(runs)
     return Fit(
         study_id=study.id,
@@ -61,12 +62,20 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
         runs_filtered=len(measured) - len(runs),
         run_filter=None if body.runs is None else body.runs.model_dump(mode="json"),
         targets_used=len(study.targets),
+        targets_left_out=unmeasured,
         runs_hash=content_hash(runs),
         model_params=_known(float(scale.model_params)),
         train_tokens=_known(float(scale.train_tokens)),
         run_ids=list(runs.run_ids),
         results=[],
     )
+
+
+def _measured_targets(runs: Observations) -> tuple[Observations, list[str]]:
+    """The runs with the targets that some of them measured, and the names of the others."""
+    known = np.isfinite(runs.losses).any(axis=0)
+    unmeasured = [name for name, seen in zip(runs.targets.names, known, strict=True) if not seen]
+    return (runs.of_targets([j for j, seen in enumerate(known) if seen]) if unmeasured else runs), unmeasured
 
 
 def create_fit(session: Session, planned: Fit, max_attempts: int, now: datetime) -> FitRead:
@@ -160,6 +169,7 @@ def read_fit(fit: Fit) -> FitRead:
         runs_left_out=fit.runs_left_out,
         runs_excluded=fit.runs_excluded,
         runs_filtered=fit.runs_filtered,
+        targets_left_out=fit.targets_left_out or [],
         runs_hash=fit.runs_hash,
         chosen_law=fit.chosen_law,
         reason=fit.reason,

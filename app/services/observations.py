@@ -67,8 +67,9 @@ def runs_of_fit(session: Session, study: Study, fit: Fit) -> Observations:
 
 
 def targets_of_fit(study: Study, fit: Fit) -> Targets:
-    """The targets that the study had when the fit was made, with their present weights."""
-    return targets_of(study.targets[: fit.targets_used])
+    """The targets that the study had when the fit was made and some run had measured, with their present weights."""
+    left_out = set(fit.targets_left_out or ())
+    return targets_of([target for target in study.targets[: fit.targets_used] if target.name not in left_out])
 
 
 def known_mixtures(session: Session, study: Study) -> Observations | None:

@@ -214,6 +214,7 @@ def upgrade() -> None:
     with op.batch_alter_table("fits") as batch_op:
         batch_op.add_column(sa.Column("runs_left_out", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("targets_used", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("targets_left_out", sa.JSON(none_as_null=True), nullable=True))
         batch_op.add_column(sa.Column("runs_excluded", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("runs_filtered", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("run_filter", sa.JSON(none_as_null=True), nullable=True))
@@ -236,6 +237,7 @@ def downgrade() -> None:
         batch_op.drop_column("run_filter")
         batch_op.drop_column("runs_filtered")
         batch_op.drop_column("runs_excluded")
+        batch_op.drop_column("targets_left_out")
         batch_op.drop_column("targets_used")
         batch_op.drop_column("runs_left_out")
 

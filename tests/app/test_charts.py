@@ -101,7 +101,7 @@ def fit() -> FitRead:
     body: dict[str, Any] = dict.fromkeys(FitRead.model_fields)
     body |= {name: str(uuid4()) for name in ("id", "study_id", "domain_set_id")}
     body |= dict.fromkeys(("runs_left_out", "runs_excluded", "runs_filtered"), 0)
-    body |= {"state": "succeeded", "progress": 1, "message": ""}
+    body |= {"targets_left_out": [], "state": "succeeded", "progress": 1, "message": ""}
     body |= {"laws": ["mean", "log_linear", "bimix"], "folds": 5, "seed": 0, "runs_used": 3, "runs_hash": "h"}
     body |= {"chosen_law": "log_linear", "reason": "best", "error": None, "created_at": NOW, "finished_at": NOW}
     return FitRead.model_validate(body | {"fidelity": [law("mean", 0.4), law("log_linear", 0.1), skipped]})

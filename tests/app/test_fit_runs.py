@@ -130,3 +130,19 @@ def test_a_fit_that_was_read_is_not_sent_again(api: TestClient, study: str) -> N
     first = api.get(f"/v1/fits/{fit['id']}")
     again = api.get(f"/v1/fits/{fit['id']}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_target_that_no_run_has_measured_is_left_out_and_named(
+    api: TestClient, settings: Settings, clock: Any
+) -> None:
+    """It was added later, say, and stands between two others."""
+    targets = [{"name": "code"}, {"name": "new"}, {"name": "web"}]
+    study = create_study(api, targets=targets)
+    report_runs(api, study)
+    fit = make_fit(api, study, settings, clock, laws=["log_linear"])
+    assert (fit["state"], fit["targets_left_out"]) == ("succeeded", ["new"]), fit["error"]
+    asked = {"weights": [weights(0.2, 0.3, 0.5)]}
+    predicted = api.post(f"/v1/fits/{fit['id']}/predictions", json=asked).json()["predictions"][0]["targets"]
+    assert list(predicted) == ["code", "web"]
+    truth = true_losses(np.array([0.2, 0.3, 0.5]))
+    assert [predicted[name]["mean"] for name in predicted] == pytest.approx(truth.tolist(), abs=0.01)
