@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from mixers.errors import MixError
 
+_MOST_LISTED = 20
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -150,3 +152,9 @@ def title_of(kind: type[Exception]) -> str:
 def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for one that the table does not know."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def listed(names: Sequence[str]) -> str:
+    """What would be accepted, cut short where it is much."""
+    shown = ", ".join(names[:_MOST_LISTED])
+    return shown if len(names) <= _MOST_LISTED else f"{shown}, ... ({len(names)} in all)"

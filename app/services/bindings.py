@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.errors import InvalidRequest, NotFound, PreconditionFailed
+from app.errors import InvalidRequest, NotFound, PreconditionFailed, listed
 from app.etags import Precondition
 from app.models import Binding, DomainSet, Study
 from app.schemas.bindings import BindingPut, BindingRead
@@ -110,7 +110,7 @@ def _check_domains(domain_set: DomainSet, body: BindingPut) -> None:
     names = names_of(domain_set)
     for name in body.paths:
         if name not in names:
-            raise InvalidRequest.of(f"paths.{name}", "no such domain", ", ".join(names[:20]))
+            raise InvalidRequest.of(f"paths.{name}", "no such domain", listed(names))
 
 
 def _record(session: Session, kind: str, domain_set: DomainSet, trainer: str, now: datetime) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, listed
 from app.ids import new_id
 from app.models import DomainSet, Study
 from app.schemas.studies import DomainIn
@@ -80,9 +80,9 @@ def check_renames(renames: Mapping[str, str], before: Sequence[str], after: Sequ
     taken: dict[str, str] = {}
     for old, new in renames.items():
         if old not in before:
-            raise InvalidRequest.of(f"renames.{old}", "no such domain in the present version", ", ".join(before[:20]))
+            raise InvalidRequest.of(f"renames.{old}", "no such domain in the present version", listed(before))
         if new not in after:
-            raise InvalidRequest.of(f"renames.{old}", f"{new!r} is not among the new domains", ", ".join(after[:20]))
+            raise InvalidRequest.of(f"renames.{old}", f"{new!r} is not among the new domains", listed(after))
     for old in before:
         new = renames.get(old, old)
         if new in taken and new in after:

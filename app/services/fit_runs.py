@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, listed
 from app.models import Run, Study
 from app.schemas.fits import RunFilter
 from app.schemas.runs import RunSource, RunState
@@ -49,7 +49,7 @@ def _check_left(keep: np.ndarray, field: str, accepted: str) -> None:
 
 def _counts(values: np.ndarray) -> str:
     known = np.unique(values[np.isfinite(values)])
-    return ", ".join(f"{value:.0f}" for value in known[:20]) or "none is known"
+    return listed([f"{value:.0f}" for value in known]) or "none is known"
 
 
 def _purposes(session: Session, study_id: UUID) -> dict[str, str]:

@@ -28,6 +28,7 @@ from app.models import Import, Study
 from app.schemas.common import Page
 from app.schemas.imports import ImportFormatRead, ImportFormats, ImportReport, ImportSettings, StudyImport
 from app.services.access import check_study, check_unbound
+from app.services.domain_versions import names_of
 from app.services.events import record
 from app.services.import_check import Check
 from app.services.import_report import report_of, summarise
@@ -166,9 +167,7 @@ def _into_new_study(database: Database, wanted: ImportSettings, reading: Reading
 
 
 def _axes(study: Study) -> Axes:
-    return Axes(
-        tuple(domain["name"] for domain in study.domain_set.domains), tuple(target.name for target in study.targets)
-    )
+    return Axes(tuple(names_of(study.domain_set)), tuple(target.name for target in study.targets))
 
 
 def _store(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, listed
 from app.models import DomainSet, Target
 from app.schemas.common import WEIGHT_SUM_TOLERANCE
 from app.schemas.studies import DomainIn
@@ -51,7 +51,7 @@ def parse_weights(weights: Mapping[str, float], names: Sequence[str], field: str
     known = set(names)
     for name in weights:
         if name not in known:
-            raise InvalidRequest.of(f"{field}.{name}", "no such domain", _listed(names))
+            raise InvalidRequest.of(f"{field}.{name}", "no such domain", listed(names))
     total = sum(weights.values())
     if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
         raise InvalidRequest.of(
@@ -69,8 +69,3 @@ def vector(weights: Mapping[str, float], names: Sequence[str]) -> Float[np.ndarr
 def named(p: Float[np.ndarray, " k"], names: Sequence[str]) -> dict[str, float]:
     """An array as ``{domain: weight}``."""
     return dict(zip(names, p.tolist(), strict=True))
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:20])
-    return shown if len(names) <= 20 else f"{shown}, ... ({len(names)} in all)"

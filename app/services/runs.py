@@ -12,7 +12,7 @@ from sqlalchemy import Select, insert, select, union_all
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, InvalidRequest, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound, listed
 from app.ids import first_id, new_ids
 from app.models import Measurement, Run, Study
 from app.schemas.common import Page
@@ -28,6 +28,7 @@ from app.schemas.runs import (
     TrajectoryRead,
 )
 from app.services.access import visible
+from app.services.domain_versions import names_of
 from app.services.events import record
 from app.services.mixtures import parse_weights
 from app.services.pages import one_page, page
@@ -50,7 +51,7 @@ def create_runs(
         Conflict: naming the first ``external_id`` that the study has already.
     """
     study = find_study(session, study_id)
-    names = [domain["name"] for domain in study.domain_set.domains]
+    names = names_of(study.domain_set)
     targets = [target.name for target in study.targets]
     _check_external_ids(session, study.id, body.runs)
     runs, points, renormalised = [], [], 0
@@ -106,9 +107,9 @@ def _take_losses(run: Run, wanted: RunCreate, targets: Sequence[str], field: str
     losses = wanted.losses or {}
     for name in losses:
         if name not in targets:
-            raise InvalidRequest.of(f"{field}.{name}", "no such target", ", ".join(targets[:20]))
+            raise InvalidRequest.of(f"{field}.{name}", "no such target", listed(targets))
     if not losses:
-        raise InvalidRequest.of(field, "holds no loss", f"a loss of at least one of {', '.join(targets[:20])}")
+        raise InvalidRequest.of(field, "holds no loss", f"a loss of at least one of {listed(targets)}")
     run.state, run.source = RunState.SUCCEEDED, RunSource.MANUAL
     run.losses = {name: _measured(value).model_dump(mode="json") for name, value in losses.items()}
     run.progress_tokens = wanted.train_tokens or 0

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from app.demands import Aims, Demands, pose_problem, unlimited_domains, weighted_targets
 from app.demands import feasible_set as demanded_set
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, listed
 from app.schemas.studies import DomainIn
 from app.schemas.wishes import Constraints, Objective
 from app.services.mixtures import domains_from, parse_weights, vector
@@ -22,7 +22,6 @@ from mixers.types import Domains, Observations, Scale, Targets
 
 ADOPTED = "adopted"
 _STANDING = {"natural": natural, "uniform": uniform}
-_LISTED = 20
 
 
 def feasible_set(domains: Sequence[DomainIn], constraints: Constraints, field: str = "constraints") -> FeasibleSet:
@@ -188,9 +187,4 @@ def check_baselines(problem: Problem, runs: Observations, field: str = "objectiv
 def _check_names(field: str, named: Iterable[str], known: Sequence[str], what: str) -> None:
     for name in named:
         if name not in known:
-            raise InvalidRequest.of(f"{field}.{name}", f"no such {what}", _listed(known) or f"there is no {what} yet")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown}, ... ({len(names)} in all)"
+            raise InvalidRequest.of(f"{field}.{name}", f"no such {what}", listed(known) or f"there is no {what} yet")
