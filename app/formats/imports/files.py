@@ -69,9 +69,23 @@ class _Gathered:
         self.files[name] = path
 
 
+class _ReadInParts:
+    """An archive that is not read in large pieces: the list of its files is, and may be larger than the files."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+        self.seek, self.tell, self.seekable = upload.file.seek, upload.file.tell, upload.file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._upload.file.read(size if 0 <= size <= _CHUNK_BYTES else _CHUNK_BYTES + 1)
+        if len(part) > _CHUNK_BYTES:
+            raise FormatError(f"{self._upload.name}: the archive lists more files than an import may have")
+        return part
+
+
 def _unpack(upload: Upload, gathered: _Gathered) -> None:
     try:
-        with zipfile.ZipFile(upload.file) as archive:
+        with zipfile.ZipFile(_ReadInParts(upload)) as archive:  # type: ignore[arg-type]  # what it needs of a file
             for entry in archive.infolist():
                 if entry.is_dir() or entry.filename.startswith(_CLUTTER) or entry.filename.endswith(_CLUTTER):
                     continue

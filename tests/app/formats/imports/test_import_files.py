@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -69,6 +70,24 @@ def test_links_passwords_and_too_many_files_are_refused(tmp_path: Path) -> None:
     many = packed(*((f"{i}.csv", b"") for i in range(MAX_FILES + 1)))
     with pytest.raises(FormatError, match=f"more than {MAX_FILES} files"):
         gather([upload("s.zip", many)], tmp_path, 1000)
+
+
+def test_a_list_of_files_that_is_larger_than_all_files_may_be_is_not_read(tmp_path: Path) -> None:
+    """Each file that is only listed would cost more than ten times its bytes in the archive."""
+    one = packed(("__MACOSX/x", b""))
+    start = one.index(b"PK\1\2")
+    entry, end = one[start : one.index(b"PK\5\6")], bytearray(one[one.index(b"PK\5\6") :])
+    count = 40_000
+    end[8:12] = (count % 2**16).to_bytes(2, "little") * 2
+    end[12:16] = (count * len(entry)).to_bytes(4, "little")
+    bomb = upload("s.zip", one[:start] + entry * count + end)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=r"s\.zip: the archive lists more files than an import may have"):
+            gather([bomb], tmp_path, 1000)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("damage", [0, 35, -30])
