@@ -7,6 +7,7 @@ that is made with a cookie must say by ``Origin`` that it comes from a page of o
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, IPv6Network
 from urllib.parse import quote
 
 from fastapi.responses import RedirectResponse, Response
@@ -26,6 +27,7 @@ from app.settings import Settings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"/healthz", "/readyz", LOGIN_PATH, LOGOUT_PATH})
+_PREFIX_BITS = 64
 _OPEN_FOLDERS = ("/static/", "/plotly/", f"{LOGIN_PATH}/")
 
 
@@ -106,8 +108,15 @@ class Gate:
 
 
 def client_address(request: HTTPConnection) -> str:
-    """Who is counted together when keys are wrong."""
-    return request.client.host if request.client else ""
+    """Who is counted together when keys are wrong: an address, or the 2**64 of IPv6 that one machine can have."""
+    host = request.client.host if request.client else ""
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address.packed[:8] + bytes(8), _PREFIX_BITS)))
 
 
 def cookie_name(request: HTTPConnection) -> str:

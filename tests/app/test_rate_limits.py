@@ -54,6 +54,18 @@ def test_a_login_is_tried_twenty_times_a_minute_at_most(settings: Settings) -> N
         assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
 
 
+def test_a_machine_does_not_guess_on_from_its_other_addresses(settings: Settings) -> None:
+    def statuses(*addresses: str) -> list[int]:
+        app = create_app(settings.model_copy(update={"failed_login_limit": "2/hour"}))
+        clients = [TestClient(app, base_url=LOCAL, client=(address, 50_000)) for address in addresses]
+        return [client.post("/login", data={"key": "a guess"}).status_code for client in clients]
+
+    assert statuses("2001:db8::1", "2001:db8::2:1", "2001:db8::ffff:ffff:ffff:ffff") == [401, 401, 429]
+    assert statuses("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1") == [401] * 3
+    assert statuses("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1") == [401, 401, 429]
+    assert statuses("::ffff:192.0.2.1", "::ffff:192.0.2.2", "192.0.2.3") == [401] * 3
+
+
 def test_the_defaults_are_those_of_the_manual() -> None:
     assert (Settings().rate_limit, Settings().failed_login_limit) == ("600/second", "20/minute")
 
