@@ -77,6 +77,8 @@ def test_sliders_keep_the_simplex_and_ask_the_law_and_the_address_keeps_them(ser
     page.get_by_label("Keep the weight of law").click()
     page.get_by_role("slider", name="Weight of web").fill("0.4")
     expect(page.locator("#what-if output")).to_have_text(["30.0 %", "30.0 %", "40.0 %"])
+    hidden = page.locator("#what-if table").evaluate("e => e.scrollWidth - e.parentElement.clientWidth")
+    assert hidden <= 0, "a baseline to compare with stands outside of the section"
     weights = dict(zip(NAMES, (0.3, 0.3, 0.4), strict=True))
     read = service.api.post(f"/v1/fits/{service.seeded['fit']}/predictions", json={"weights": [weights]}).json()
     objective = read["predictions"][0]["objective"]
