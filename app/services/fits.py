@@ -20,7 +20,7 @@ from app.schemas.jobs import JobState
 from app.services.access import check_study
 from app.services.events import record
 from app.services.fit_runs import count_excluded, filtered
-from app.services.jobs import cancel_job, new_job
+from app.services.jobs import cancel_job, new_job, require_succeeded
 from app.services.observations import content_hash, count_stranded, measured_runs, runs_of_fit, shown
 from app.services.pages import page
 from app.services.studies import find_study
@@ -73,9 +73,9 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
 
 def _measured_targets(runs: Observations) -> tuple[Observations, list[str]]:
     """The runs with the targets that some of them measured, and the names of the others."""
-    known = np.isfinite(runs.losses).any(axis=0)
-    unmeasured = [name for name, seen in zip(runs.targets.names, known, strict=True) if not seen]
-    return (runs.of_targets([j for j, seen in enumerate(known) if seen]) if unmeasured else runs), unmeasured
+    known = [j for j in range(len(runs.targets)) if np.isfinite(runs.losses[:, j]).any()]
+    unmeasured = [name for j, name in enumerate(runs.targets.names) if j not in known]
+    return (runs.of_targets(known) if unmeasured else runs), unmeasured
 
 
 def create_fit(session: Session, planned: Fit, max_attempts: int, now: datetime) -> FitRead:
@@ -187,12 +187,7 @@ def require_finished(fit: Fit) -> None:
     Raises:
         Conflict: saying how far it is or why it failed.
     """
-    if fit.job.state is JobState.FAILED:
-        raise Conflict(f"fit {fit.id} failed: {fit.job.error}")
-    if fit.job.state is JobState.CANCELLED:
-        raise Conflict(f"fit {fit.id} was cancelled; ask for another one")
-    if fit.job.state is not JobState.SUCCEEDED:
-        raise Conflict(f"fit {fit.id} is {fit.job.state}, {fit.job.progress:.0%} done; wait until it has succeeded")
+    require_succeeded(fit.job, f"fit {fit.id}")
 
 
 def law_of(fit: Fit, asked: str | None) -> str:
