@@ -7,6 +7,9 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Processes that share the tests.
+JOBS ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help setup test demo serve lint format clean
 
@@ -16,8 +19,8 @@ help: ## list the targets
 setup: ## make .venv and install everything (PYTHON=... names the interpreter)
 	@PYTHON="$(PYTHON)" sh .ci/setup
 
-test: setup ## run the tests (ARGS="-k word" and the like go to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests (ARGS="-k word" and the like go to pytest, JOBS=1 runs one after the other)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 demo: setup ## the main job end to end on real text (ARGS="--keep" leaves the server up)
 	@$(BIN)/mixwright demo $(ARGS)
