@@ -25,9 +25,3 @@ class BindingRead(Answer):
     trainer: str
     paths: dict[str, list[str]]
     options: dict[str, OptionValue]
-
-
-class BindingList(Answer):
-    """All bindings of a domain set, by trainer."""
-
-    items: list[BindingRead]

@@ -16,6 +16,7 @@ from app.schemas.common import Page
 from app.services.domain_sets import find_domain_set
 from app.services.domain_versions import names_of
 from app.services.events import record
+from app.services.pages import page
 
 
 def put_binding(
@@ -63,16 +64,10 @@ def get_binding(session: Session, domain_set_id: UUID, trainer: str) -> BindingR
 
 
 def list_bindings(session: Session, domain_set_id: UUID, limit: int, cursor: str | None) -> Page[BindingRead]:
-    """All bindings of a domain set, by the name of the trainer, which is the cursor too."""
+    """All bindings of a domain set, by the name of the trainer."""
     domain_set = find_domain_set(session, domain_set_id)
     rows = select(Binding).where(Binding.domain_set_id == domain_set.id)
-    if cursor is not None:
-        rows = rows.where(Binding.trainer > cursor)
-    found = session.scalars(rows.order_by(Binding.trainer).limit(limit + 1)).all()
-    kept = found[:limit]
-    return Page(
-        items=[_read(binding) for binding in kept], next_cursor=kept[-1].trainer if len(found) > limit else None
-    )
+    return page(session, rows, Binding.trainer, limit, cursor, lambda found: [_read(binding) for binding in found])
 
 
 def delete_binding(

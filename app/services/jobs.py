@@ -24,8 +24,6 @@ from app.schemas.jobs import JobProgress, JobState
 from app.services.events import record
 
 _OPTIONS: dict[str, Any] = {"synchronize_session": False}
-
-
 _OVER = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -144,6 +142,20 @@ def cancel_job(session: Session, job: Job, now: datetime) -> None:
         _record(session, job.id, job.kind, JobState.CANCELLED, now)
     elif job.state is not JobState.CANCELLED:
         raise Conflict(f"the {job.kind} has {job.state} and cannot be cancelled any more")
+
+
+def require_succeeded(job: Job, what: str) -> None:
+    """Refuse what has no result; ``what`` names it.
+
+    Raises:
+        Conflict: saying how far it is or why it failed.
+    """
+    if job.state is JobState.FAILED:
+        raise Conflict(f"{what} failed: {job.error}")
+    if job.state is JobState.CANCELLED:
+        raise Conflict(f"{what} was cancelled; ask for another one")
+    if job.state is not JobState.SUCCEEDED:
+        raise Conflict(f"{what} is {job.state}, {job.progress:.0%} done; wait until it has succeeded")
 
 
 def progress_of(session: Session, job_ids: Collection[UUID]) -> dict[UUID, JobProgress]:

@@ -16,7 +16,7 @@ from app.schemas.common import Page
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
-Key = TypeVar("Key", UUID, int)
+Key = TypeVar("Key", UUID, int, str)
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
 _INT_BYTES = 8
@@ -31,7 +31,7 @@ def page(
     read: Callable[[Sequence[Row]], list[Item]],
     newest_first: bool = False,
 ) -> Page[Item]:
-    """The rows after ``cursor`` in the order of ``key``, an identifier or a number, read by ``read``.
+    """The rows after ``cursor`` in the order of ``key``, which no two of them share, read by ``read``.
 
     Raises:
         InvalidRequest: a cursor that no page gave.
@@ -52,22 +52,34 @@ def one_page(
     return rows.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
 
 
-def _key(row: Any, key: InstrumentedAttribute[Key]) -> UUID | int:
+def _key(row: Any, key: InstrumentedAttribute[Key]) -> UUID | int | str:
     return getattr(row, key.key)
 
 
-def _encode(last: UUID | int) -> str:
-    raw = last.bytes if isinstance(last, UUID) else last.to_bytes(_INT_BYTES, "big")
+def _encode(last: UUID | int | str) -> str:
+    if isinstance(last, str):
+        raw = last.encode()
+    else:
+        raw = last.bytes if isinstance(last, UUID) else last.to_bytes(_INT_BYTES, "big")
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(cursor: str, key: InstrumentedAttribute[Key]) -> UUID | int:
+def _decode(cursor: str, key: InstrumentedAttribute[Key]) -> UUID | int | str:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if key.type.python_type is UUID:
             return UUID(bytes=raw)
+        if key.type.python_type is str:
+            return _text(raw)
         if len(raw) != _INT_BYTES or raw[0] & 0x80:
             raise ValueError("not a number that a column holds")
         return int.from_bytes(raw, "big")
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequest.of("cursor", "is not one of ours", "the next_cursor of the page before") from exc
+
+
+def _text(raw: bytes) -> str:
+    text = raw.decode()
+    if "\0" in text:
+        raise ValueError("not a text that a column holds")
+    return text

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
-from app.errors import Conflict, InvalidRequest, NotFound
+from app.errors import InvalidRequest, NotFound
 from app.ids import new_id
 from app.models import DomainSet, Fit, Job, Recommendation, Study
 from app.schemas.common import Page
@@ -19,7 +19,7 @@ from app.schemas.wishes import Constraints, Objective
 from app.services.access import check_study
 from app.services.events import record
 from app.services.fits import fitted_runs, law_of
-from app.services.jobs import cancel_job, new_job
+from app.services.jobs import cancel_job, new_job, require_succeeded
 from app.services.pages import page
 from app.services.predictions import fit_problem
 from app.services.stages import checked_stages
@@ -168,13 +168,7 @@ def require_recommended(recommendation: Recommendation) -> None:
     Raises:
         Conflict: saying how far it is or why it failed.
     """
-    job = recommendation.job
-    if job.state is JobState.FAILED:
-        raise Conflict(f"recommendation {recommendation.id} failed: {job.error}")
-    if job.state is JobState.CANCELLED:
-        raise Conflict(f"recommendation {recommendation.id} was cancelled; ask for another one")
-    if job.state is not JobState.SUCCEEDED:
-        raise Conflict(f"recommendation {recommendation.id} is {job.state}; wait until it has succeeded")
+    require_succeeded(recommendation.job, f"recommendation {recommendation.id}")
 
 
 def read_recommendation(row: Recommendation, details: dict[str, Any] | None = None) -> RecommendationRead:
