@@ -13,7 +13,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, and_, bindparam, case, cast, func, literal, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Double,
+    Row,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from app.models import Run, Study
@@ -33,8 +47,9 @@ _SPEND = (
         spent_gpu_seconds=Study.spent_gpu_seconds + bindparam("more_gpu_seconds"),
     )
 )
+_HAS_BUDGET = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
 _LIMITED = select(Study.id).where(
-    or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None)),
+    _HAS_BUDGET,
     select(Run.id).where(Run.study_id == Study.id, Run.state == RunState.QUEUED).exists(),
 )
 
@@ -118,6 +133,12 @@ def fits(bounded: Sequence[Room]) -> ColumnElement[bool]:
         Run.study_id.not_in(full),
         *(or_(Run.study_id != room.study_id, run_flops() <= room.left_flops) for room in rest),
     )
+
+
+def has_known_room(locked: BindParameter[Sequence[UUID]]) -> ColumnElement[bool]:
+    """Whether a row of runs belongs to a study without a budget, or to one that was ``locked`` before its room was
+    looked up. One may have got its budget, or its first runs, since the limited studies were looked for."""
+    return Run.study_id.not_in(select(Study.id).where(_HAS_BUDGET, Study.id.not_in(locked)))
 
 
 def room_left(bounded: Sequence[Room], study_id: ColumnElement[UUID]) -> ColumnElement[float]:

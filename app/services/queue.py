@@ -31,7 +31,7 @@ from app.schemas.runs import AttemptOutcome, RunState
 from app.services.access import caller, visible
 from app.services.agents import SeenAgent, seen_agent
 from app.services.attempts import Ended, end_attempts, start_attempts
-from app.services.budgets import Room, fits, limited_studies, lock_studies, room_left, rooms, run_flops
+from app.services.budgets import Room, fits, has_known_room, limited_studies, lock_studies, room_left, rooms, run_flops
 from app.services.events import record
 from proxy_training.spec import ProxySettings, ProxySpec, Stage
 
@@ -54,7 +54,7 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
     limited = [] if agent.draining else limited_studies(session)
     lock_studies(session, {*limited, *(attempt.study_id for attempt in expired)})
     end_attempts(session, expired)
-    runs = [] if agent.draining else _lease_batch(session, body, agent, rooms(session, limited), now)
+    runs = [] if agent.draining else _lease_batch(session, body, agent, limited, now)
     if runs:
         start_attempts(session, runs, agent.id, now)
         for study_id, count in Counter(run.study_id for run in runs).items():
@@ -64,12 +64,14 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
 
 
 def _lease_batch(
-    session: Session, body: ClaimCreate, agent: SeenAgent, bounded: Sequence[Room], now: datetime
+    session: Session, body: ClaimCreate, agent: SeenAgent, limited: Sequence[UUID], now: datetime
 ) -> Sequence[Row]:
+    bounded = rooms(session, limited)
     only = agent.study_id or caller(session).study_id
     statement = _CLAIM if only is None and not bounded else _claim_statement(only, bounded)
     given = {
         "corpora": body.corpus_hashes,
+        "locked": limited,
         "most": body.max_runs,
         "claiming": agent.id,
         "until": now + timedelta(seconds=body.lease_seconds),
@@ -85,7 +87,11 @@ def _claim_statement(study_id: UUID | None, bounded: Sequence[Room]) -> Returnin
         study_id: the one study whose runs may be claimed, or None for all.
         bounded: studies that can be given only so much.
     """
-    wanted = [Run.state == RunState.QUEUED, Run.corpus_hash.in_(bindparam("corpora", expanding=True))]
+    wanted = [
+        Run.state == RunState.QUEUED,
+        Run.corpus_hash.in_(bindparam("corpora", expanding=True)),
+        has_known_room(bindparam("locked", expanding=True)),
+    ]
     if study_id is not None:
         wanted.append(Run.study_id == study_id)
     if bounded:

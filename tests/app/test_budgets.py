@@ -163,6 +163,19 @@ def test_claims_at_once_stay_within_the_budget(api: TestClient, study: str, data
     assert len(claimed) == len({run["run_id"] for run in claimed}) == 10
 
 
+def test_a_budget_or_runs_that_come_while_a_claim_looks_are_left_to_the_next(
+    api: TestClient, study: str, agent: str, database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(database, study, budget_flops=2 * RUN_FLOPS)
+    free = create_study(api)
+    queue_runs(api, study, 3)
+    theirs = queue_runs(api, free, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "limited_studies", lambda session: [])
+        assert [run["run_id"] for run in claim(api, agent)] == [theirs[0]["id"]]
+    assert len(claim(api, agent)) == 2
+
+
 def test_a_lease_is_paid_for_until_it_ran_out_and_no_longer(
     api: TestClient, study: str, agent: str, database, clock
 ) -> None:
