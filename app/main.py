@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.body_limit import BodyLimit
+from app.clean_input import CleanInput
 from app.clock import Clock, utc_now
 from app.credentials import Credentials
 from app.dashboard.pages import mount
@@ -85,8 +86,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     # The last one added is the first to see a request.
     app.add_middleware(Idempotency, database=database, clock=clock, prefix=API_PREFIX)
     app.add_middleware(WriteSlots)
-    app.add_middleware(WholeBody)
     imports_at = rf"{API_PREFIX}/(studies/[^/]+/)?imports"
+    app.add_middleware(CleanInput, prefix=API_PREFIX, own=imports_at)
+    app.add_middleware(WholeBody)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger={imports_at: settings.max_import_bytes})
     app.add_middleware(Gate, settings=settings, credentials=credentials, limits=limits)
     app.add_middleware(RequestLog, metrics=metrics)

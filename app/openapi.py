@@ -111,7 +111,7 @@ def _add_answers(method: str, operation: Document) -> None:
     """The answers that no single route gives: they come from reading the body, from the middleware or from the disk."""
     further: list[HTTPStatus] = []
     if "requestBody" in operation:
-        further += [HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT]
+        further.append(HTTPStatus.REQUEST_TIMEOUT)
     if method == "post":  # another call with the key may be under way
         further += [HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT]
     if method != "get":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.errors import BodyTooLarge, InvalidRequest
+from app.exact_json import read_json
 from app.formats.imports.files import MAX_FILES, Upload
 from app.schemas.imports import ImportSettings, StudyImport
 
@@ -108,10 +108,7 @@ async def _bounded(request: Request) -> bytes:
 
 
 def _validated(kind: type[Wanted], text: bytes) -> Wanted:
-    try:
-        told = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidRequest.of("settings", f"is not JSON: {exc}", "a JSON object") from exc
+    told = read_json(text, "settings")
     if not isinstance(told, dict):
         raise InvalidRequest.of("settings", "is no object", "a JSON object")
     try:
