@@ -23,6 +23,7 @@ from app.demo.gather import GatheredText
 from app.demo.local_service import local_service
 from app.schemas.runs import RunState
 from proxy_training.spec import ProxySettings
+from tests.waiting import alive, soon
 
 pytestmark = pytest.mark.slow
 
@@ -166,15 +167,4 @@ def test_a_killed_demo_leaves_no_process_behind(corpus, tmp_path):
         below = [service, *processes_of(service)]
         assert len(below) >= 3  # the service, its worker, its agent
         demo.kill()
-    deadline = time.monotonic() + 30
-    while any(is_alive(pid) for pid in below) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [pid for pid in below if is_alive(pid)] == []
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended but was not reaped yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    assert soon(lambda: not any(alive(pid) for pid in below)), [pid for pid in below if alive(pid)]

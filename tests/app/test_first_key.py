@@ -22,6 +22,7 @@ from app.schemas.keys import KeyCreate
 from app.services.keys import create_key, holder_of_key, revoke_key
 from app.settings import Settings
 from tests.app.conftest import StandingClock
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -108,12 +109,8 @@ def test_agents_of_a_start_get_a_key_of_their_own_that_ends_with_it(database: Da
 def test_the_key_of_agents_is_renewed_while_their_service_lives(
     database: Database, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
 
     monkeypatch.setattr(agents, "_RENEW_EVERY_SECONDS", 0.05)
     with agent_key(database, clock):
         clock.advance(3600)
-        deadline = time.monotonic() + 5
-        while _keys(database)[0].expires_at != clock.now + agents.LIVES:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        assert soon(lambda: _keys(database)[0].expires_at == clock.now + agents.LIVES)

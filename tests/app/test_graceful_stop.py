@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from app.local_key import local_key
 from tests.app.study_bodies import study_body
+from tests.waiting import soon
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,10 +32,10 @@ def test_a_slow_request_is_answered_and_streams_end(tmp_path: Path) -> None:
     with log.open("w") as out:
         service = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=out, stderr=out)
     try:
-        assert _soon(lambda: "Mixwright is at" in log.read_text(), 30)
+        assert soon(lambda: "Mixwright is at" in log.read_text(), 30)
         url = re.findall(r"Mixwright is at (http://\S+) ", log.read_text())[0]
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {local_key(data)}"}, timeout=30) as client:
-            assert _soon(lambda: _ready(client), 30)
+            assert soon(lambda: _ready(client), 30)
             answers: list[int] = []
             asking = threading.Thread(target=lambda: answers.append(_ask(client)))
             stream_ended = threading.Event()
@@ -77,10 +77,3 @@ def _listen(client: httpx.Client, ended: threading.Event) -> None:
         for _ in stream.iter_raw():
             pass
     ended.set()
-
-
-def _soon(holds: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -21,6 +20,7 @@ from app.services import jobs
 from app.settings import Settings
 from app.worker import Worker
 from tests.app.study_bodies import create_study, weights
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def test_a_stream_follows_a_fit_to_its_end(
     with ThreadPoolExecutor(8) as pool:
         listeners = [pool.submit(api.get, f"{url}/events") for _ in range(8)]
         watch: JobWatch = api.app.state.job_watch  # type: ignore[attr-defined]
-        _wait_until(lambda: sum(watch._listeners.values()) == 8 and len(watch._known) == 1)
+        assert soon(lambda: sum(watch._listeners.values()) == 8 and len(watch._known) == 1)
         with database.write() as session:
             job = jobs.claim_job(session, "worker", 15, clock())
         assert job is not None
         with database.write() as session:
             assert jobs.extend_lease(session, job.id, job.attempt, 15, 0.25, "mean", clock())
-        _wait_until(lambda: _seen(watch) == 0.25)
+        assert soon(lambda: _seen(watch) == 0.25)
         assert api.get(url).json()["message"] == "mean"
         assert api.post(f"{url}/cancel").status_code == 200
         streams = [read_events(listener.result(30).text) for listener in listeners]
@@ -77,13 +77,6 @@ def test_a_stream_follows_a_fit_to_its_end(
         assert events[0][1]["state"] == "queued"
         assert {"state": "running", "progress": 0.25, "message": "mean", "error": None} in [data for _, data in events]
         assert (events[-1][0], events[-1][1]["state"]) == ("end", "cancelled")
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _seen(watch: JobWatch) -> float:
@@ -126,9 +119,9 @@ def test_a_silent_stream_has_heartbeats(api: TestClient, fit, monkeypatch: pytes
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(api.get, f"/v1/fits/{fit['id']}/events")
         watch: JobWatch = api.app.state.job_watch  # type: ignore[attr-defined]
-        _wait_until(lambda: len(watch._known) == 1)
+        assert soon(lambda: len(watch._known) == 1)
         assert not stream.done()
-        _wait_until(lambda: api.get(f"/v1/fits/{fit['id']}").status_code == 200)
+        assert soon(lambda: api.get(f"/v1/fits/{fit['id']}").status_code == 200)
         api.post(f"/v1/fits/{fit['id']}/cancel")
         text = stream.result(30).text
     assert ": nothing new\n\n" in text

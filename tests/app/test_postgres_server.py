@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.app.postgres_server import NoPostgres, PostgresServer
+from tests.waiting import soon
 
 ROOT = Path(__file__).resolve().parents[2]
 # Says where its data are, and is then killed.
@@ -59,11 +59,4 @@ def test_a_server_ends_when_its_tests_are_killed(server: PostgresServer) -> None
         folder = Path(victim.stdout.readline().strip())
         pid = (folder / "data" / "postmaster.pid").read_text().split()[0]
         victim.kill()
-    assert _soon(lambda: not folder.exists() and not Path(f"/proc/{pid}").exists())
-
-
-def _soon(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
+    assert soon(lambda: not folder.exists() and not Path(f"/proc/{pid}").exists())

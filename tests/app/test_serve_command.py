@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -23,6 +22,7 @@ from app.schemas.fits import FitCreate
 from app.schemas.runs import RunCreate
 from app.schemas.studies import DomainIn, StudyCreate, TargetIn
 from app.settings import Settings
+from tests.waiting import alive, soon
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ class Service:
             found[:] = re.findall(r"Mixwright is at (http://\S+) ", self.log.read_text())
             return bool(found) or self.process.poll() is not None
 
-        assert wait(announced)
+        assert soon(announced)
         assert found, self.log.read_text()
         return found[0]
 
@@ -68,22 +68,6 @@ class Service:
         code = self.process.wait(seconds)
         self._out.close()
         return code
-
-
-def wait(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -132,7 +116,7 @@ def test_the_service_runs_replaces_a_dead_worker_and_ends_as_a_whole(start: Call
 
     (worker,) = service.children()
     os.kill(worker, signal.SIGKILL)
-    assert wait(lambda: any(alive(pid) for pid in service.children() if pid != worker))
+    assert soon(lambda: any(alive(pid) for pid in service.children() if pid != worker))
     _use(service)
 
     tree = service.children()
@@ -153,7 +137,7 @@ def test_no_process_outlives_kill_9_and_the_next_start_goes_on(start: Callable[.
     assert len(tree) == 1
     service.process.kill()
     service.finish()
-    assert wait(lambda: not any(alive(pid) for pid in tree), 15)
+    assert soon(lambda: not any(alive(pid) for pid in tree), 15)
 
     again = start("--port", "0", "--workers", "0")
     with again.client() as client:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import BEARER, LOCAL
 from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, weights
+from tests.waiting import alive, soon
 
 
 @pytest.fixture
@@ -64,15 +65,6 @@ def _spawn(settings: Settings, *command: str) -> subprocess.Popen[str]:
     )
 
 
-def _wait(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def _fit(api: TestClient, fit: str) -> dict:
     return api.get(f"/v1/fits/{fit}").json()
 
@@ -98,7 +90,7 @@ def test_a_fit_survives_kill_9_of_its_worker(quick: Settings, live_api: TestClie
     doomed.communicate()
     heir = _spawn(quick, "-m", "app.worker_process")
     try:
-        assert _wait(lambda: _fit(live_api, fit)["state"] == "succeeded"), heir.stderr
+        assert soon(lambda: _fit(live_api, fit)["state"] == "succeeded"), heir.stderr
         assert [row["law"] for row in _fit(live_api, fit)["fidelity"]] == ["mean"]
     finally:
         heir.send_signal(signal.SIGTERM)
@@ -131,19 +123,10 @@ def test_a_worker_ends_when_its_parent_is_killed(quick: Settings) -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     time.sleep(2)
-    assert _alive(child)
+    assert alive(child)
     parent.kill()
-    assert _wait(lambda: not _alive(child), 10)
+    assert soon(lambda: not alive(child), 10)
     parent.communicate(timeout=10)
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live_api: TestClient) -> None:
@@ -153,7 +136,7 @@ def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live
     thread = threading.Thread(target=_sweep_until, args=(quick, stop), daemon=True)
     thread.start()
     try:
-        assert _wait(lambda: get_run(live_api, run)["state"] == "queued", 10)
+        assert soon(lambda: get_run(live_api, run)["state"] == "queued", 10)
     finally:
         stop.set()
         thread.join(10)

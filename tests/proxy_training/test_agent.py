@@ -25,6 +25,7 @@ from proxy_training.work import Assignment, Watcher
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import names_in
 from tests.proxy_training.training_cases import STEP_TOKENS, made_up_run
+from tests.waiting import soon
 
 LOSSES = {"a": Measured(value=2.0), "b": Measured(value=3.0)}
 RESULT = ProxyResult(status="succeeded", train_tokens=STEP_TOKENS, losses=LOSSES)
@@ -97,13 +98,6 @@ def run_agent(
         Agent(client, registration, engine, corpora, Spool(spool), options, stop or StopRequest()).run()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
-
-
 def test_an_agent_drains_the_queue_and_each_run_counts_once(tmp_path: Path, service: FakeService) -> None:
     engine = ScriptedEngine(stack=2)
     run_agent(service, tmp_path, engine)
@@ -148,7 +142,7 @@ def test_a_run_that_a_heartbeat_finds_lost_is_unwanted_while_it_trains(tmp_path:
     def wait_until_unwanted(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         if not seen:
             service.take_away(assignments[0].run_id)
-            wait_for(lambda: bool(watcher.unwanted()))
+            assert soon(lambda: bool(watcher.unwanted()))
             seen.extend(watcher.unwanted())
         finish([each for each in assignments if each.run_id not in seen], watcher)
 
@@ -162,7 +156,7 @@ def test_leases_are_kept_alive_and_progress_is_shown_while_a_batch_trains(tmp_pa
     def longer_than_a_lease(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         ids = [assignment.run_id for assignment in assignments]
         watcher.progressed(ids, 640)
-        wait_for(lambda: service.runs[ids[0]].progress_tokens == 640)
+        assert soon(lambda: service.runs[ids[0]].progress_tokens == 640)
         time.sleep(0.5)
         finish(assignments, watcher)
 
@@ -175,7 +169,7 @@ def test_points_of_the_trajectory_arrive_before_the_result(tmp_path: Path, servi
     def measure_first(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         run_id = assignments[0].run_id
         watcher.measured(run_id, TrajectoryPoint(train_tokens=32, losses=LOSSES))
-        wait_for(lambda: service.runs[run_id].points == [32])
+        assert soon(lambda: service.runs[run_id].points == [32])
         assert service.runs[run_id].result is None
         finish(assignments, watcher)
 
@@ -194,7 +188,7 @@ def test_a_server_that_restarts_in_the_middle_gets_every_result_once(tmp_path: P
     worker = threading.Thread(target=run_agent, args=(service, tmp_path, ScriptedEngine(server_goes)))
     worker.start()
     assert down.wait(10)
-    wait_for(lambda: len(names_in(tmp_path)) == 2)  # the results are safe before anything is sent
+    assert soon(lambda: len(names_in(tmp_path)) == 2)  # the results are safe before anything is sent
     service.start()
     worker.join(10)
     assert [run.completions for run in service.runs.values()] == [1] * 5
@@ -255,7 +249,7 @@ def test_a_heartbeat_that_is_not_known_registers_again_and_the_training_goes_on(
     def forgotten_while_training(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         if len(service.calls_of("register")) == 1:
             service.agents.clear()
-            wait_for(lambda: len(service.calls_of("register")) == 2)
+            assert soon(lambda: len(service.calls_of("register")) == 2)
         finish(assignments, watcher)
 
     run_agent(service, tmp_path, ScriptedEngine(forgotten_while_training), lease_seconds=0.15)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from proxy_training.spec import ProxySpec
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, some_runs
+from tests.waiting import soon
 
 LONG, SHORT = 100_000, 4  # steps: more than a test waits for, and a moment
 
@@ -70,13 +70,6 @@ def serve() -> Iterator[Callable[[list[ProxySpec]], FakeService]]:
         service.stop()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
-
-
 def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -87,7 +80,7 @@ def test_sigterm_gives_the_leases_back_and_ends_well(
 ) -> None:
     service = serve(some_runs(corpus, 3, steps=LONG))
     process = agents.start(service)
-    wait_for(lambda: any(run.progress_tokens for run in service.runs.values()))
+    assert soon(lambda: any(run.progress_tokens for run in service.runs.values()), 60)
     process.terminate()
     _, log = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -103,7 +96,7 @@ def test_after_kill_9_another_agent_goes_on_and_no_file_is_half_written(
     specs = some_runs(corpus, 2, steps=300, measure_at_tokens=(100 * STEP_TOKENS,))
     service = serve(specs)
     first = agents.start(service, "--checkpoint-seconds", "0.2")
-    wait_for(lambda: any(path.suffix == ".npz" for path in files_in(agents.folder)))
+    assert soon(lambda: any(path.suffix == ".npz" for path in files_in(agents.folder)), 60)
     first.kill()
     first.communicate()
     for path in files_in(agents.folder):
