@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -11,6 +12,7 @@ import typer
 
 from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
+from app.mixture_options import MixtureOptions
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -19,6 +21,27 @@ if TYPE_CHECKING:
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs, or parts of them.")]
 _Purpose = Annotated[str | None, typer.Option(help="Only runs of this purpose, such as swarm.")]
 _Label = Annotated[str | None, typer.Option(help="Only runs with this in their label.")]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How runs are taken in: what is refused, what is replaced, and what the source does not say itself."""
+
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the format; repeatable.")
+    ] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would happen; store nothing.")] = False
+    update: Annotated[bool, typer.Option("--update", help="Replace stored runs that differ.")] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse all when a finished run cannot be taken.")] = False
+    id_prefix: Annotated[str, typer.Option(help="Put before every id of the source.")] = ""
+    model_params: Annotated[int | None, typer.Option(help="Parameters of runs that do not say.")] = None
+    train_tokens: Annotated[int | None, typer.Option(help="Tokens of runs that do not say.")] = None
+    rename_domain: Annotated[
+        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A domain's other name; repeatable.")
+    ] = None
+    rename_target: Annotated[
+        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A target's other name; repeatable.")
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -62,13 +85,8 @@ def queue(
         Path,
         typer.Option(metavar="FILE.json", help="Settings of every run: corpus_hash, train_tokens, model, ..."),
     ],
+    asked: MixtureOptions,
     connection: ConnectionOptions,
-    count: Annotated[int | None, typer.Option(min=1, help="How many mixtures of the design.")] = None,
-    design: Annotated[str, typer.Option(help="The design that the mixtures come from.")] = "dirichlet",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the design.")] = 0,
-    mixtures: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Mixtures: columns run_id and w:<domain>.")
-    ] = None,
     train_seed: Annotated[
         list[int] | None, typer.Option(min=0, help="Train every mixture with this seed; repeatable [default: 0].")
     ] = None,
@@ -83,7 +101,7 @@ def queue(
     body = run_sources.read_settings(settings)
     with connected(connection) as client:
         found = lookups.find_study(client, study)
-        wanted = run_sources.wanted_mixtures(client, found, mixtures, count, design, seed)
+        wanted = run_sources.wanted_mixtures(client, found, asked)
         runs = run_sources.runs_to_queue(wanted, body, train_seed or [0], purpose, priority)
         created = client.create_runs(found.id, runs)
     sentence = f"Queued {len(created.runs)} runs in study {found.name}."
@@ -146,24 +164,10 @@ def include(runs: RunNames, connection: ConnectionOptions, as_json: AsJson = Fal
 def import_runs(
     study: StudyName,
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="As 'mixwright imports formats' lists them.")],
+    wanted: ImportOptions,
     connection: ConnectionOptions,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE...|FOLDER]", help="What it reads; none for a tracker.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the format; repeatable.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would happen; store nothing.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Replace stored runs that differ.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse all when a finished run cannot be taken.")] = False,
-    id_prefix: Annotated[str, typer.Option(help="Put before every id of the source.")] = "",
-    model_params: Annotated[int | None, typer.Option(help="Parameters of runs that do not say.")] = None,
-    train_tokens: Annotated[int | None, typer.Option(help="Tokens of runs that do not say.")] = None,
-    rename_domain: Annotated[
-        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A domain's other name; repeatable.")
-    ] = None,
-    rename_target: Annotated[
-        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A target's other name; repeatable.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,15 +180,15 @@ def import_runs(
 
     fields = {
         "format": format_name,
-        "options": scalars(pairs("--option", option)),
-        "dry_run": dry_run,
-        "update": update,
-        "strict": strict,
-        "id_prefix": id_prefix,
-        "model_params": model_params,
-        "train_tokens": train_tokens,
-        "rename_domains": pairs("--rename-domain", rename_domain),
-        "rename_targets": pairs("--rename-target", rename_target),
+        "options": scalars(pairs("--option", wanted.option)),
+        "dry_run": wanted.dry_run,
+        "update": wanted.update,
+        "strict": wanted.strict,
+        "id_prefix": wanted.id_prefix,
+        "model_params": wanted.model_params,
+        "train_tokens": wanted.train_tokens,
+        "rename_domains": pairs("--rename-domain", wanted.rename_domain),
+        "rename_targets": pairs("--rename-target", wanted.rename_target),
     }
     settings, paths = body_of(ImportSettings, fields, "the import"), expanded(files or [])
     with connected(connection) as client:

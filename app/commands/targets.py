@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -10,11 +11,21 @@ from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, StudyName, connected
 
 _TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="Name of the target.")]
-_Unit = Annotated[str | None, typer.Option(help="Unit of its values, such as bits_per_byte.")]
-_Weight = Annotated[float | None, typer.Option(min=0, help="Its importance in the objective.")]
-_Family = Annotated[str | None, typer.Option(help="The family that it belongs to.")]
-_Definition = Annotated[str | None, typer.Option(help="How it is computed.")]
-_Direction = Annotated[str | None, typer.Option(metavar="minimize|maximize", help="Which values are better.")]
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What is said of a target; what is left out stays as it is, or is as the service has it."""
+
+    unit: Annotated[str | None, typer.Option(help="Unit of its values, such as bits_per_byte.")] = None
+    direction: Annotated[str | None, typer.Option(metavar="minimize|maximize", help="Which values are better.")] = None
+    weight: Annotated[float | None, typer.Option(min=0, help="Its importance in the objective.")] = None
+    family: Annotated[str | None, typer.Option(help="The family that it belongs to.")] = None
+    definition: Annotated[str | None, typer.Option(help="How it is computed.")] = None
+
+    def given(self) -> dict[str, object]:
+        """The fields that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +49,8 @@ def list_targets(study: StudyName, connection: ConnectionOptions, as_json: AsJso
 def add_target(
     study: StudyName,
     target: _TargetName,
+    options: TargetOptions,
     connection: ConnectionOptions,
-    unit: _Unit = None,
-    direction: _Direction = None,
-    weight: _Weight = None,
-    family: _Family = None,
-    definition: _Definition = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a target. Runs that are measured already have no value of it."""
@@ -51,9 +58,7 @@ def add_target(
     from app.online.bodies import body_of
     from app.schemas.studies import TargetIn
 
-    given = {"unit": unit, "direction": direction, "weight": weight, "family": family, "definition": definition}
-    fields = {"name": target} | {name: value for name, value in given.items() if value is not None}
-    body = body_of(TargetIn, fields, "the target")
+    body = body_of(TargetIn, {"name": target, **options.given()}, "the target")
     with connected(connection) as client:
         added = client.add_target(lookups.find_study(client, study).id, body)
     output.give(added, as_json, study_tables.show_target)
@@ -62,12 +67,8 @@ def add_target(
 def change_target(
     study: StudyName,
     target: _TargetName,
+    options: TargetOptions,
     connection: ConnectionOptions,
-    unit: _Unit = None,
-    direction: _Direction = None,
-    weight: _Weight = None,
-    family: _Family = None,
-    definition: _Definition = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a target; what its values mean is fixed once there are some."""
@@ -76,11 +77,9 @@ def change_target(
     from app.online.bodies import body_of
     from app.schemas.targets import TargetPatch
 
-    given = {"unit": unit, "direction": direction, "weight": weight, "family": family, "definition": definition}
-    fields = {name: value for name, value in given.items() if value is not None}
-    if not fields:
+    if not options.given():
         raise ClientError("nothing is to be changed; --help lists what can be")
-    body = body_of(TargetPatch, fields, "the change")
+    body = body_of(TargetPatch, options.given(), "the change")
     with connected(connection) as client:
         changed = client.change_target(lookups.find_study(client, study).id, target, body)
     output.give(changed, as_json, study_tables.show_target)

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.calls.errors import ClientError
 from app.client import Client
 from app.formats.queries import read_queries
+from app.mixture_options import MixtureOptions
 from app.online.bodies import read_body
 from app.schemas.runs import RunCreate, SuggestionCreate
 from app.schemas.studies import StudyRead
@@ -18,22 +19,20 @@ def read_settings(path: Path) -> ProxySettings:
     return read_body(ProxySettings, path)
 
 
-def wanted_mixtures(
-    client: Client, study: StudyRead, table: Path | None, count: int | None, design: str, seed: int
-) -> list[tuple[str, dict[str, float]]]:
-    """(label, weights) of each run: the rows of ``table``, or ``count`` suggestions of a design.
+def wanted_mixtures(client: Client, study: StudyRead, asked: MixtureOptions) -> list[tuple[str, dict[str, float]]]:
+    """(label, weights) of each run: the rows of a table, or suggestions of a design.
 
     Raises:
         ClientError: neither is asked for, or both. FormatError: naming the place in the table.
     """
-    if (table is None) == (count is None):
+    if (asked.mixtures is None) == (asked.count is None):
         raise ClientError("give either --count, for mixtures of a design, or --mixtures, for those of a table")
-    if table is None:
-        assert count is not None
-        asked = SuggestionCreate(count=count, design=design, seed=seed)
-        return [("", suggestion.weights) for suggestion in client.suggest(study.id, asked).suggestions]
+    if asked.mixtures is None:
+        assert asked.count is not None
+        body = SuggestionCreate(count=asked.count, design=asked.design, seed=asked.seed)
+        return [("", suggestion.weights) for suggestion in client.suggest(study.id, body).suggestions]
     names = [domain.name for domain in study.domain_set.domains]
-    rows = read_queries(table, names)
+    rows = read_queries(asked.mixtures, names)
     return [
         (run_id, dict(zip(names, weights, strict=True)))
         for run_id, weights in zip(rows.run_ids, rows.p.tolist(), strict=True)
