@@ -7,6 +7,7 @@ that is made with a cookie must say by ``Origin`` that it comes from a page of o
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from urllib.parse import quote
 
@@ -75,6 +76,8 @@ class Gate:
         state["principal"] = NOBODY
         if not _is_open(request.scope["path"]):
             state["principal"] = await self._caller(request)
+            # An answer that goes on for long asks again who it is for.
+            state["ask_again"] = partial(self._caller, request)
             self._limits.take_call(state["principal"])
 
     async def _caller(self, request: HTTPConnection) -> Principal:
