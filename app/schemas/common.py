@@ -11,7 +11,7 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
-from proxy_training.exact_numbers import ExactNumbers
+from proxy_training.spec import ExactNumbers
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
