@@ -20,6 +20,10 @@ def origin_of(address: str) -> Origin:
     Raises:
         ValueError: it is no such address; credentials and queries are not accepted in it.
     """
+    if not address.isprintable() or " " in address:  # some readers drop such characters, others do not
+        raise ValueError(
+            f"{address[:200]!r} is no address of a server; it holds a blank or a character that cannot be shown"
+        )
     parts = urlsplit(address if "://" in address else f"https://{address}")
     if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"{address[:200]!r} is no address of a server; accepted: https://HOST[:PORT][/PATH]")

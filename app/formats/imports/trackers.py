@@ -75,7 +75,7 @@ class Trackers:
                 client.stream("POST", url, json=body, headers=headers) as response,
             ):
                 content = _bounded(response, url)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TrackerFailed(f"{_host(url)} cannot be reached: {error or type(error).__name__}") from None
         if response.status_code != 200:
             raise TrackerFailed(f"{_host(url)} answered {response.status_code}{_reason(content)}")

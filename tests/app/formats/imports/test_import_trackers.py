@@ -81,6 +81,9 @@ def test_all_pages_are_read_and_only_finished_runs_taken(tmp_path: Path) -> None
         "mlflow.example.org",
         "https://[::1",
         "https://mlflow.example.org?x=1",
+        "https://mlflow.exa\tmple.org",  # the same host to a reader that drops the tab
+        "https://mlflow.example.org/\x01",
+        " https://mlflow.example.org",
     ],
 )
 def test_addresses_that_are_not_listed_are_never_asked(tmp_path: Path, url: str) -> None:
