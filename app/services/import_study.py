@@ -40,9 +40,14 @@ def _domains(wanted: StudyImport, reading: Reading) -> list[DomainIn]:
     found: dict[str, DomainIn] = {}
     for each in reading.domains:
         name = _printable(wanted.rename_domains.get(each.name, each.name), "domain")
-        found.setdefault(
-            name, DomainIn(name=name, available_tokens=each.available_tokens, prior=each.prior, group=each.group)
+        domain = DomainIn(
+            name=name,
+            available_tokens=each.available_tokens,
+            prior=each.prior,
+            group=each.group,
+            mean_document_tokens=each.mean_document_tokens,
         )
+        found.setdefault(name, domain)
     return list(found.values())
 
 

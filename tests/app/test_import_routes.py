@@ -225,7 +225,7 @@ def test_a_study_is_made_from_a_folder_in_a_zip(api: TestClient) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("swarm/runs.csv", TWO)
-        domains = "domain,available_tokens,max_weight\nweb,5000,\ncode,3000,0.6\nlaw,2000,\n"
+        domains = "domain,available_tokens,max_weight,mean_document_tokens\nweb,5000,,700\ncode,3000,0.6,\nlaw,2000,,\n"
         archive.writestr("swarm/domains.csv", domains)
         archive.writestr(
             "swarm/targets.csv", "target,unit,direction,weight\ncode,bits_per_byte,minimize,3\nweb,share,maximize,1\n"
@@ -236,6 +236,7 @@ def test_a_study_is_made_from_a_folder_in_a_zip(api: TestClient) -> None:
     study = api.get(f"/v1/studies/{made.json()['study_id']}").json()
     assert [domain["name"] for domain in study["domain_set"]["domains"]] == ["web", "code", "law"]
     assert study["domain_set"]["domains"][0]["prior"] == 0.5
+    assert [domain["mean_document_tokens"] for domain in study["domain_set"]["domains"]] == [700, None, None]
     assert study["constraints"]["max_weights"] == {"code": 0.6}
     assert [(t["name"], t["unit"], t["direction"], t["weight"]) for t in study["targets"]] == [
         ("code", "bits_per_byte", "minimize", 3.0),

@@ -66,6 +66,7 @@ class FoundDomain:
     group: str = ""
     min_weight: float | None = None
     max_weight: float | None = None
+    mean_document_tokens: float | None = None
 
 
 @dataclass(frozen=True)

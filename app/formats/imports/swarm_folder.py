@@ -73,6 +73,7 @@ def _domains(listed: DomainList) -> tuple[FoundDomain, ...]:
             groups.get(name, ""),
             listed.min_weights.get(name),
             listed.max_weights.get(name),
+            listed.mean_document_tokens.get(name),
         )
         for name, tokens, prior in zip(
             domains.names, domains.available_tokens.tolist(), domains.prior.tolist(), strict=True

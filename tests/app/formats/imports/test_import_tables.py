@@ -30,12 +30,12 @@ def test_swarm_folder_tells_weights_losses_sizes_and_errors(tmp_path: Path) -> N
 def test_swarm_folder_takes_tokens_bounds_groups_and_units_of_the_lists(tmp_path: Path) -> None:
     files = {
         "runs.csv": RUNS + ROW,
-        "domains.csv": "domain,available_tokens,max_weight,group\nb,3000,0.5,g\na,1000,,g\n",
+        "domains.csv": "domain,available_tokens,max_weight,group,mean_document_tokens\nb,3000,0.5,g,120\na,1000,,g,\n",
         "targets.csv": "target,unit,direction,weight,family\nx,bits_per_byte,minimize,2,text\ny,share,maximize,1,qa\n",
     }
     reading = read("swarm-folder", tmp_path, files)
     b, a = reading.domains
-    assert (b.name, b.available_tokens, b.max_weight, b.group) == ("b", 3000, 0.5, "g")
+    assert (b.name, b.available_tokens, b.max_weight, b.group, b.mean_document_tokens) == ("b", 3000, 0.5, "g", 120)
     assert (a.name, a.prior, a.max_weight) == ("a", 0.25, None)
     assert (reading.targets[0].unit, reading.targets[0].weight, reading.targets[0].family) == (
         "bits_per_byte",
