@@ -43,15 +43,7 @@ def export(
     from app.trainer_files import check_folder, write_files
 
     if list_formats:
-        with connected(connection) as client:
-            formats = output.Listing(items=client.list_export_formats().items, more=False)
-        output.give_list(
-            formats,
-            as_json,
-            ("format", "what it is for", "options"),
-            lambda one: (one.name, one.title, exporting.options_of(one)),
-            "There is none.",
-        )
+        _list_formats(connection, as_json)
         return
     if what is None or format_name is None:
         raise ClientError("name a recommendation (or a study) and a format; --list names the formats")
@@ -67,3 +59,17 @@ def export(
         exporting.print_files(made)
     else:
         exporting.show_export(terminal.report_console(), made, paths)
+
+
+def _list_formats(connection: ConnectionOptions, as_json: bool) -> None:
+    from app.online import exporting, output
+
+    with connected(connection) as client:
+        formats = output.Listing(items=client.list_export_formats().items, more=False)
+    output.give_list(
+        formats,
+        as_json,
+        ("format", "what it is for", "options"),
+        lambda one: (one.name, one.title, exporting.options_of(one)),
+        "There is none.",
+    )

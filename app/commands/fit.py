@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,20 @@ from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
 
 _Fit = Annotated[str, typer.Argument(metavar="FIT", help="Id of the fit, or a part of it.")]
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """The runs that enter a fit; all of them where nothing is given."""
+
+    model_params: Annotated[list[int] | None, typer.Option(help="Only runs of this size; repeatable.")] = None
+    train_tokens: Annotated[list[int] | None, typer.Option(help="Only runs of this length; repeatable.")] = None
+    purpose: Annotated[list[str] | None, typer.Option(help="Only runs of this purpose; repeatable.")] = None
+
+    def given(self) -> dict[str, object]:
+        """The fields of the filter that were given."""
+        fields = {"model_params": self.model_params, "train_tokens": self.train_tokens, "purposes": self.purpose}
+        return {name: value for name, value in fields.items() if value}
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +45,11 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     study: StudyName,
+    runs: RunChoice,
     connection: ConnectionOptions,
     laws: Annotated[str | None, typer.Option(help="Comma-separated names (default: every law).")] = None,
     folds: Annotated[int, typer.Option(min=2, max=50, help="Folds of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and the fits.")] = 0,
-    model_params: Annotated[list[int] | None, typer.Option(help="Only runs of this size; repeatable.")] = None,
-    train_tokens: Annotated[list[int] | None, typer.Option(help="Only runs of this length; repeatable.")] = None,
-    purpose: Annotated[list[str] | None, typer.Option(help="Only runs of this purpose; repeatable.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the fit and show how the laws did.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,10 +58,8 @@ def fit(
     from app.online.bodies import body_of
     from app.schemas.fits import FitCreate
 
-    runs = {"model_params": model_params, "train_tokens": train_tokens, "purposes": purpose}
-    runs = {name: value for name, value in runs.items() if value}
     names = None if laws is None else [name.strip() for name in laws.split(",")]
-    fields = {"laws": names, "folds": folds, "seed": seed, "runs": runs or None}
+    fields = {"laws": names, "folds": folds, "seed": seed, "runs": runs.given() or None}
     body = body_of(FitCreate, fields, "the fit")
     with connected(connection) as client:
         made = client.create_fit(lookups.find_study(client, study).id, body)

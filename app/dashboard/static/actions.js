@@ -7,7 +7,7 @@ const ASK_AGAIN_SECONDS = 6;
 const may = new Set((document.body.dataset.may ?? "").split(" "));
 
 /** @param {"read"|"write"|"admin"} scope @returns {string} why the reader cannot, empty when it can */
-export function whyNot(scope) {
+function whyNot(scope) {
   return may.has(scope) ? "" : `Your key cannot do this: it lacks the scope “${scope}”.`;
 }
 
