@@ -141,7 +141,8 @@ class Transport:
             method,
             path,
             params=_given(query or {}),
-            content=None if body is None else body.model_dump_json(exclude_unset=method == "PATCH"),
+            # What was not given is left to the service, which may be of a version that does not know it.
+            content=None if body is None else body.model_dump_json(exclude_unset=True),
             headers={} if body is None else {"Content-Type": "application/json"},
         )
         request.headers.update(headers or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -397,3 +398,21 @@ def test_the_client_needs_nothing_of_the_server() -> None:
         "assert 'numpy' not in sys.modules, 'the client should start fast'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_only_what_was_given_is_sent() -> None:
+    """A service of an earlier version refuses fields that it does not know."""
+    sent: list[bytes] = []
+
+    class Noting(Flaky):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(request.read())
+            return httpx.Response(404)
+
+    with pytest.raises(NotFound):
+        Client("http://127.0.0.1:1", transport=Noting(0)).create_study(_study())
+    assert json.loads(sent[0]) == {
+        "name": "client",
+        "domains": [{"name": "a"}, {"name": "b"}],
+        "targets": [{"name": "a"}, {"name": "b"}],
+    }
