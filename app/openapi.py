@@ -116,6 +116,8 @@ def _add_answers(method: str, operation: Document) -> None:
         further += [HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT]
     if method != "get":
         further.append(HTTPStatus.INSUFFICIENT_STORAGE)
+    elif _takes(operation, "If-None-Match"):
+        operation["responses"]["304"] = {"description": "The caller has this version already"}
     for status in further:
         told = {"description": status.phrase, "content": _PROBLEM}
         operation["responses"].setdefault(str(status.value), told)

@@ -6,6 +6,13 @@ from typing import Any
 
 _MIXTURE = {"code": 0.5, "law": 0.2, "web": 0.3}
 _SETTINGS = {"corpus_hash": "9f86d081884c7d65", "train_tokens": 1_048_576}
+_RESULT = {
+    "status": "succeeded",
+    "train_tokens": 1_048_576,
+    "losses": {"code": {"value": 1.27, "stderr": 0.004}, "web": {"value": 1.02}},
+    "realised_weights": _MIXTURE,
+    "wall_seconds": 42.5,
+}
 _ID = "0190b6c4-7a5e-7c31-9d0b-0a1b2c3d4e5f"
 _DOMAINS = [
     {"name": "code", "available_tokens": 250_000_000_000, "group": "programs"},
@@ -36,13 +43,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "claim": {"agent_id": _ID, "max_runs": 8, "corpus_hashes": [_SETTINGS["corpus_hash"]], "lease_seconds": 60},
     "heartbeat": {"runs": [{"run_id": _ID, "attempt": 1, "progress_tokens": 524_288}], "lease_seconds": 60},
     "measure": {"attempt": 1, "point": {"train_tokens": 524_288, "losses": {"code": {"value": 1.31}}}},
+    "complete": {"attempt": 1, "result": _RESULT},
+    "complete_many": {"results": [{"run_id": _ID, "attempt": 1, "result": _RESULT}]},
     "fail": {"attempt": 1, "reason": "out of memory"},
     "release": {"attempt": 1},
     "create_fit": {"laws": ["auto"], "runs": {"purposes": ["swarm"]}, "folds": 5},
     "predict": {"weights": [_MIXTURE], "model_params": 7_000_000_000},
     "create_recommendation": {"fit_id": _ID, "train_tokens": 4_000_000_000_000, "pareto": True},
     "create_verification": {"settings": _SETTINGS, "seeds": [1, 2, 3], "baselines": ["natural"]},
-    "import_runs": {"format": "wandb", "options": {"entity": "team", "project": "swarm"}, "dry_run": True},
+    "import_runs": {"format": "wandb", "options": {"project": "team/swarm"}, "dry_run": True},
+    "import_study": {
+        "format": "mlflow",
+        "options": {"url": "https://mlflow.example.org", "experiment_ids": ["7"]},
+        "name": "swarm of June",
+        "dry_run": True,
+    },
     "create_schedule": {
         "name": "refit at night",
         "kind": "refit",

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Response
 
 from app.etags import etag_of
 from app.routes.dependencies import (
-    NOT_MODIFIED,
     READ,
     WRITE,
     Cursor,
@@ -41,7 +40,7 @@ def list_bindings(
         return bindings.list_bindings(session, domain_set_id, limit, cursor)
 
 
-@router.get(_BINDING, dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+@router.get(_BINDING, dependencies=READ, responses=problems(404))
 def get_binding(domain_set_id: UUID, trainer: Trainer, database: InDatabase, tag: Tagged) -> BindingRead:
     """Read where a trainer finds the domains."""
     with database.read() as session:

@@ -108,10 +108,6 @@ Tagged = Annotated[Tag, Depends(Tag)]
 IfMatch = Annotated[Precondition, Depends(_precondition)]
 
 
-# What a route whose answer is tagged documents beside its refusals.
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller has this version already"}}
-
-
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals that a route documents; every one carries a problem body."""
     # app/openapi.py puts the schema there.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from app.routes.dependencies import NOT_MODIFIED, READ, WRITE, Cursor, InDatabase, Limit, Now, Tagged, problems
+from app.routes.dependencies import READ, WRITE, Cursor, InDatabase, Limit, Now, Tagged, problems
 from app.schemas.common import Page
 from app.schemas.studies import DomainSetCreate, DomainSetUse
 from app.services import domain_sets
@@ -40,7 +40,7 @@ def list_domain_sets(
         return domain_sets.list_domain_sets(session, study_id, limit, cursor)
 
 
-@router.get("/domain-sets/{domain_set_id}", dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+@router.get("/domain-sets/{domain_set_id}", dependencies=READ, responses=problems(404))
 def get_domain_set(domain_set_id: UUID, database: InDatabase, tag: Tagged) -> DomainSetUse:
     """Read one version of the domains, and how many measured runs it has."""
     with database.read() as session:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from app.attachments import MEDIA_TYPES, attachment_of
 from app.errors import InvalidRequest
 from app.etags import etag_of
-from app.routes.dependencies import NOT_MODIFIED, READ, InDatabase, Tagged, problems
+from app.routes.dependencies import READ, InDatabase, Tagged, problems
 from app.schemas.common import Page
 from app.schemas.exports import ExportFormatRead, ExportRead
 from app.services import exports
@@ -67,7 +67,7 @@ def list_export_formats() -> Page[ExportFormatRead]:
     "/recommendations/{recommendation_id}/exports/{format_name}",
     dependencies=READ,
     response_model=ExportRead,
-    responses=_DOWNLOADS | problems(404, 409) | NOT_MODIFIED,
+    responses=_DOWNLOADS | problems(404, 409),
     openapi_extra={"parameters": _option_parameters()},
 )
 def export_recommendation(

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 
 from app.etags import etag_of
 from app.routes.dependencies import (
-    NOT_MODIFIED,
     READ,
     WRITE,
     Cursor,
@@ -48,7 +47,7 @@ def list_schedules(
         return schedules.list_schedules(session, study_id, limit, cursor)
 
 
-@router.get("/schedules/{schedule_id}", dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+@router.get("/schedules/{schedule_id}", dependencies=READ, responses=problems(404))
 def get_schedule(schedule_id: UUID, database: InDatabase, tag: Tagged) -> ScheduleRead:
     """Read a schedule and its next five firings."""
     with database.read() as session:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Response
 
 from app.etags import etag_of
 from app.routes.dependencies import (
-    NOT_MODIFIED,
     READ,
     WRITE,
     Cursor,
@@ -47,7 +46,7 @@ def list_studies(
         return studies.list_studies(session, limit, cursor, name)
 
 
-@router.get("/studies/{study_id}", dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+@router.get("/studies/{study_id}", dependencies=READ, responses=problems(404))
 def get_study(study_id: UUID, database: InDatabase, tag: Tagged) -> StudyRead:
     """Read a study, the numbers of its runs by state and what they have cost."""
     with database.read() as session:

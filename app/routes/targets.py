@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 
 from app.etags import etag_of
 from app.routes.dependencies import (
-    NOT_MODIFIED,
     READ,
     WRITE,
     Cursor,
@@ -41,7 +40,7 @@ def list_targets(study_id: UUID, database: InDatabase, limit: Limit = 100, curso
         return targets.list_targets(session, study_id, limit, cursor)
 
 
-@router.get("/studies/{study_id}/targets/{name:path}", dependencies=READ, responses=problems(404) | NOT_MODIFIED)
+@router.get("/studies/{study_id}/targets/{name:path}", dependencies=READ, responses=problems(404))
 def get_target(study_id: UUID, name: str, database: InDatabase, tag: Tagged) -> TargetRead:
     """Read a target."""
     with database.read() as session:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from app.etags import is_known
-from app.routes.dependencies import NOT_MODIFIED, READ, WRITE, IfNoneMatch, InDatabase, Now, problems
+from app.routes.dependencies import READ, WRITE, IfNoneMatch, InDatabase, Now, problems
 from app.schemas.weights import WeightsRead
 from app.services import weights
 
@@ -29,7 +29,7 @@ def adopt(recommendation_id: UUID, database: InDatabase, now: Now) -> WeightsRea
     "/studies/{study_id}/weights",
     dependencies=READ,
     response_model=WeightsRead,
-    responses=problems(404) | NOT_MODIFIED,
+    responses=problems(404),
 )
 def get_weights(study_id: UUID, database: InDatabase, if_none_match: IfNoneMatch = None) -> Response:
     """Read the weights of the adopted recommendation. Ask with If-None-Match: most answers are 304 then."""
