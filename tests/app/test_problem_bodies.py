@@ -112,6 +112,11 @@ def test_a_wrong_method_names_the_right_ones(api: TestClient) -> None:
     assert response.headers["allow"]
 
 
+def test_a_wrong_method_names_those_of_every_route_of_the_address(api: TestClient) -> None:
+    response = api.delete(f"/v1/studies/{create_study(api)}")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, PATCH")
+
+
 def test_names_with_markup_and_statements_are_only_names(api: TestClient) -> None:
     name = "<script>alert(1)</script>'; DROP TABLE studies; -- \u202e"
     study = api.post("/v1/studies", json=study_body(name=name)).json()

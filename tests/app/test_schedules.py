@@ -66,6 +66,14 @@ def test_a_schedule_shows_its_next_five_firings_on_the_clocks_of_its_zone(api: T
     assert api.get(f"/v1/studies/{study}/schedules").json()["items"] == [made]
 
 
+def test_two_calls_of_one_instant_are_two_firings(api: TestClient, study: str) -> None:
+    schedule = _plan(api, study)
+    answers = [api.post(f"/v1/schedules/{schedule['id']}/fire") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    dues = {firing["due_at"] for firing in _firings(api, schedule)}
+    assert dues == {"2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z"}
+
+
 def test_a_top_up_queues_what_is_missing_and_no_more(
     api: TestClient, study: str, clock: StandingClock, work: Callable[[], None]
 ) -> None:
