@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 
 import pytest
 from fastapi import FastAPI
@@ -19,7 +20,7 @@ from tests.app.conftest import BEARER, LOCAL, StandingClock
 from tests.app.contract_run import HOST, Effort, try_everything
 from tests.app.stocked_service import Known, stock
 
-LONG = f"{ENV_PREFIX}LONG_TESTS" in os.environ
+LONG = bool(os.environ.get(f"{ENV_PREFIX}LONG_TESTS"))
 FEWEST_OF_LONG = 5_000
 
 
@@ -44,14 +45,14 @@ def effort(app: FastAPI, backend: str) -> Effort:
 
 
 def test_every_answer_is_as_described(
-    open_settings: Settings, known: Known, backend: str, clock: StandingClock, request: pytest.FixtureRequest
+    open_settings: Settings, known: Known, backend: str, clock: StandingClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = create_app(open_settings, clock)
     tried = effort(app, backend)
     outcome = try_everything(app, known, tried)
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    if LONG and terminal is not None:
-        terminal.write_line(f"{backend}, seed {tried.seed}: {outcome}")
+    if LONG:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{backend}, seed {tried.seed}: {outcome}\n")
     assert not outcome.failures, f"seed {tried.seed}\n{outcome.told()}"
     assert len(outcome.statuses) > 75, "operations were left out"
     assert not LONG or outcome.calls.total() >= FEWEST_OF_LONG
