@@ -139,7 +139,7 @@ def _check(connection: Connection, shown: str) -> None:
 
 def _make_data_dir(settings: Settings) -> None:
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(0o700, parents=True, exist_ok=True)  # it holds keys and all data
     except OSError as exc:
         raise RefusedToStart(f"the data folder {settings.data_dir} cannot be made: {exc.strerror}") from exc
 

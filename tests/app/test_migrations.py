@@ -93,3 +93,8 @@ def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RefusedToStart, match="cannot be made"):
         upgrade(Settings(data_dir=tmp_path / "file" / "data"))
+
+
+def test_the_data_folder_is_its_owner_s_alone(tmp_path: Path) -> None:
+    upgrade(Settings(data_dir=tmp_path / "data"))
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
