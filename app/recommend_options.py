@@ -161,6 +161,14 @@ class ServiceOptions:
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Of a study: leave the work to the service and do not wait for it.")
     ] = False
+    stages: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Of a study: judge weights of your own and search none; a list of objects with from_token, to_token "
+            "and weights.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

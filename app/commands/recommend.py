@@ -63,6 +63,7 @@ def _check_offline(service: ServiceOptions, connection: ConnectionOptions) -> No
         ("--fit", service.fit),
         ("--refit", service.refit),
         ("--no-wait", service.no_wait),
+        ("--stages", service.stages),
         ("--url", connection.url),
         ("--key-file", connection.key_file),
     )

@@ -10,7 +10,7 @@ from app import terminal
 from app.calls.errors import ClientError
 from app.client import Client
 from app.online import output
-from app.online.bodies import body_of
+from app.online.bodies import body_of, read_json
 from app.online.exporting import show_export
 from app.online.lookups import find_fit, find_study
 from app.online.recommendation_report import show_recommendation
@@ -70,8 +70,10 @@ def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
         "train_tokens": _whole("--train-tokens", asked.train_tokens),
         "pareto": asked.wish.pareto,
         "seed": asked.seed,
+        "stages": None if asked.service.stages is None else read_json(asked.service.stages),
     }
-    body = body_of(RecommendationCreate, fields | body_parts, "the recommendation")
+    told = {name: value for name, value in (fields | body_parts).items() if value is not None}
+    body = body_of(RecommendationCreate, told, "the recommendation")
     made = client.create_recommendation(study.id, body)
     if asked.service.no_wait:
         output.give(made, as_json, show_recommendation)

@@ -110,6 +110,15 @@ def test_a_trainer_gets_the_paths_that_were_bound(tmp_path: Path, answer: Ask) -
     blend = json.loads(exported["files"][0]["text"])["train"]
     assert set(blend[1::2]) <= {f"/data/{name}" for name in DOMAINS}
 
+    plan = [
+        {"from_token": 0, "to_token": 10**9, "weights": dict.fromkeys(DOMAINS, 1 / len(DOMAINS))},
+        {"from_token": 10**9, "to_token": 2 * 10**9, "weights": {DOMAINS[0]: 1.0}},
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    judged = answer("recommend", "bound", "--stages", tmp_path / "plan.json")
+    assert [stage["to_token"] for stage in judged["stages"]] == [10**9, 2 * 10**9]
+    assert judged["weights"][0]["weight"] == pytest.approx((1 / len(DOMAINS) + 1) / 2)
+
 
 @pytest.mark.usefixtures("_here")
 def test_what_is_planned_can_be_paused_fired_and_removed(tmp_path: Path, answer: Ask) -> None:
