@@ -13,8 +13,12 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from mixers.designs.base import Design, Proposal
+from mixers.errors import InvalidInput
 from mixers.simplex import FeasibleSet
 from mixers.types import Observations, Scale
+
+# It holds the distances of all pairs of five times as many points.
+MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class SimplexCover(Design):
         rng: np.random.Generator,
     ) -> list[Proposal]:
         del budget  # see Dirichlet
+        if count > MOST:
+            raise InvalidInput(f"simplex_cover makes at most {MOST} mixtures, not {count}; dirichlet makes any number")
         alpha = np.full(len(feasible.domains), self.concentration)
         points = feasible.sample(min(count * self.oversample, 4000 + count), alpha, rng)
         if runs is not None and len(runs):
@@ -50,20 +56,30 @@ def _far_from(points: np.ndarray, known: np.ndarray, keep: int) -> np.ndarray:
 
 
 def _merge_closest(points: np.ndarray, count: int) -> np.ndarray:
-    """Replace the closest pair by its midpoint until ``count`` points remain; a convex set keeps its midpoints."""
+    """Replace the closest pair by its midpoint until ``count`` points remain; a convex set keeps its midpoints.
+
+    Each point remembers its nearest one, so that a merger looks at the few rows that it concerns and not at all pairs.
+    """
     points = points.copy()
     distance = squareform(pdist(points))
     np.fill_diagonal(distance, np.inf)
-    alive = len(points)
-    while alive > count:
-        i, j = divmod(int(np.argmin(distance)), len(points))
+    there = np.ones(len(points), dtype=bool)
+    nearest = distance.argmin(axis=1)
+    least = distance[np.arange(len(points)), nearest]
+    for _ in range(len(points) - count):
+        i = int(least.argmin())
+        j = int(nearest[i])
         points[i] = (points[i] + points[j]) / 2
-        distance[j, :] = distance[:, j] = np.inf
-        gone = np.asarray(~np.isfinite(distance).any(axis=1))
-        gone[i] = False
+        there[j] = False
         row = np.linalg.norm(points - points[i], axis=1)
-        row[gone] = row[i] = np.inf
+        row[~there] = row[i] = np.inf
+        distance[j, :] = distance[:, j] = np.inf
         distance[i, :] = distance[:, i] = row
-        points[j] = np.nan
-        alive -= 1
-    return points[~np.isnan(points).any(axis=1)]
+        least[j] = np.inf
+        closer = row < least
+        nearest[closer], least[closer] = i, row[closer]
+        lost = np.flatnonzero(there & ((nearest == i) | (nearest == j)) & ~closer)
+        for k in {i, *lost.tolist()}:
+            nearest[k] = distance[k].argmin()
+            least[k] = distance[k, nearest[k]]
+    return points[there]

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from mixers.designs import DESIGNS
+from mixers.errors import InvalidInput
 from mixers.priors import temperature
 from mixers.simplex import FeasibleSet
 from tests.mixers import planted
@@ -58,6 +59,11 @@ def test_dirichlet_draws_have_corners_and_centre_and_the_tempered_prior_as_mean(
     assert np.allclose(p.mean(axis=0), temperature(feasible.domains, 0.5), atol=0.04)
     assert p.max() > 0.99
     assert (p.max(axis=1) < 0.5).any()
+
+
+def test_a_cover_of_more_points_than_it_can_compare_is_refused():
+    with pytest.raises(InvalidInput, match="at most 1000 mixtures, not 1001"):
+        suggest("simplex_cover", 1001, capped())
 
 
 def test_a_cover_is_more_even_than_random_draws():
