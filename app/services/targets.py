@@ -91,8 +91,8 @@ def change_target(
 def _is_measured(session: Session, target: Target) -> bool:
     # A JSON path cannot hold every name that a target may have, so the rows are looked through here.
     measured = select(Run.losses).where(Run.study_id == target.study_id, Run.losses.is_not(None)).order_by(Run.id)
-    rows = session.scalars(measured, execution_options={"yield_per": _ROWS_AT_ONCE})
-    return any(target.name in (losses or {}) for losses in rows)
+    with session.scalars(measured, execution_options={"yield_per": _ROWS_AT_ONCE}) as rows:
+        return any(target.name in (losses or {}) for losses in rows)
 
 
 def _find(study: Study, name: str) -> Target:

@@ -122,7 +122,7 @@ def test_a_group_of_commands_that_cannot_be_loaded_does_not_take_the_others_with
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("torch", "agent"), ("pydantic_settings", "service"), ("psycopg", "postgres"), ("yaml", "agent"), ("numpy", None)],
+    [("torch", "agent"), ("pydantic_settings", "service"), ("psycopg", "postgres"), ("yaml", None), ("numpy", None)],
 )
 def test_the_extra_of_a_package_is_found(module: str, extra: str | None) -> None:
     assert extra_of(module) == extra
