@@ -41,7 +41,7 @@ def effort(app: FastAPI, backend: str) -> Effort:
     if LONG:
         return Effort(examples=40, sequences=60, seed=random.SystemRandom().randrange(2**32))
     names = sorted(each["operationId"] for path in app.openapi()["paths"].values() for each in path.values())
-    return Effort(examples=3, sequences=3, seed=1, not_covered=names[backend == "sqlite" :: 2])
+    return Effort(examples=2, sequences=2, seed=1, not_covered=names[backend == "sqlite" :: 2])
 
 
 def test_every_answer_is_as_described(
