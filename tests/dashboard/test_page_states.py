@@ -85,7 +85,7 @@ def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Serv
         page.locator("#live").filter(has_text="no connection").wait_for()
         assert page.locator("#runs tbody tr").count() == 15
         page.context.set_offline(False)
-        page.locator("#problem .notice").wait_for(state="detached", timeout=10_000)
+        page.locator("#problem .notice").wait_for(state="detached", timeout=30_000)
 
 
 @pytest.mark.slow
