@@ -81,7 +81,7 @@ def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Serv
         page.wait_for_selector("#runs tbody tr")
         page.context.set_offline(True)
         page.get_by_label("Target", exact=True).select_option("web")
-        page.locator("#trajectory").get_by_text("The service does not answer").wait_for()
+        page.get_by_text("The service does not answer").first.wait_for()
         page.locator("#live").filter(has_text="no connection").wait_for()
         assert page.locator("#runs tbody tr").count() == 15
         page.context.set_offline(False)
