@@ -1,8 +1,10 @@
 """A pull agent: claims batches of runs over HTTP, trains them, reports, and leaves nothing behind.
 
-    register -> ( deliver reports -> claim -> train -> write reports )* -> give back what is not finished
+    register -> ( deliver reports -> claim, while a slot is free -> wait )* -> give back what is not finished
 
-Every outcome is written to the spool before it is sent, so that neither a lost network nor a killed process loses it.
+Each slot of the engine is a thread that trains one batch and writes its reports; the main thread alone claims and
+delivers. Every outcome is written to the spool before it is sent, so that neither a lost network nor a killed process
+loses it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -21,7 +24,7 @@ from proxy_training.errors import CorpusError, ProxyError, Refused, ServiceError
 from proxy_training.leases import Leases
 from proxy_training.registration import Registration
 from proxy_training.service_client import ClaimedRun, ServiceClient
-from proxy_training.spec import ModelSpec, ProxyResult, TrajectoryPoint
+from proxy_training.spec import ProxyResult, ProxySettings, TrajectoryPoint
 from proxy_training.spool import Report, Spool
 from proxy_training.stopping import StopRequest
 from proxy_training.work import Assignment, Failure, Outcome
@@ -33,6 +36,11 @@ _FIRST_OUTAGE_SECONDS, _LONGEST_OUTAGE_SECONDS = 0.5, 30.0
 _BROKEN_BATCHES = 3
 # Results that travel in one call; a service takes bodies of some megabytes.
 _RESULTS_A_CALL = 64
+# While batches train, a request to stop is noticed this soon; the end of a batch is noticed at once.
+_LOOK_UP_SECONDS = 0.1
+_MOST_SLOTS = 1024
+# What is claimed before any run was seen; what is too much of it is given back.
+_FIRST_GUESS = ProxySettings(corpus_hash="any", train_tokens=10**6)
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +63,8 @@ class Agent:
     """One worker of one service.
 
     Args:
-        corpora: the folder of every tokenised corpus at hand, by corpus hash.
+        corpora: the folder of every tokenised corpus at hand, by corpus hash; None where the trainer knows the data
+            by that name.
     """
 
     def __init__(
@@ -63,7 +72,7 @@ class Agent:
         client: ServiceClient,
         registration: Registration,
         engine: Engine,
-        corpora: Mapping[str, Path],
+        corpora: Mapping[str, Path | None],
         spool: Spool,
         options: AgentOptions,
         stop: StopRequest,
@@ -76,7 +85,8 @@ class Agent:
         self._options = options
         self._stop = stop
         self._leases = Leases(client, registration, options.lease_seconds)
-        self._ask_for = options.max_stack or engine.preferred_stack(ModelSpec())
+        self._ask_for = options.max_stack or engine.preferred_stack(_FIRST_GUESS)
+        self._at_work: set[Future[None]] = set()
         self._broken_batches = 0
         rng = random.Random()
         self._poll = Backoff(_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS, rng)
@@ -90,34 +100,58 @@ class Agent:
             CorpusError: a corpus cannot be read any more.
             ProxyError: the engine broke again and again.
         """
-        with self._leases:
+        with self._leases, ThreadPoolExecutor(thread_name_prefix="slot", max_workers=_MOST_SLOTS) as slots:
             try:
-                self._loop()
+                self._loop(slots)
             finally:
+                # An error of ours must not leave the other slots training for nobody.
+                self._stop.ask()
+                wait(self._at_work)
                 self._leave()
 
-    def _loop(self) -> None:
+    def _loop(self, slots: ThreadPoolExecutor) -> None:
         idle_since = time.monotonic()
         while not self._stop.asked:
             try:
                 self._deliver()
-                runs = self._claim()
+                if len(self._at_work) < min(self._engine.slots, _MOST_SLOTS):
+                    runs = self._claim()
+                else:
+                    runs = []
             except Unreachable as error:
-                if self._idle_too_long(idle_since):
+                if not self._at_work and self._idle_too_long(idle_since):
                     raise
                 log.warning("Waiting for the service: %s", error, extra={"event": "service_unreachable"})
-                self._stop.wait(self._outage.pause_seconds())
+                self._pause(self._outage.pause_seconds())
                 continue
             self._outage.reset()
             if runs:
-                self._work(runs)
+                self._at_work.add(slots.submit(self._work, runs))
                 self._poll.reset()
-                idle_since = time.monotonic()
-            elif self._idle_too_long(idle_since):
+            elif not self._at_work and self._idle_too_long(idle_since):
                 log.info("No work; leaving", extra={"event": "agent_idle"})
                 return
             else:
-                self._stop.wait(self._poll.pause_seconds())
+                self._pause(self._poll.pause_seconds())
+            if self._at_work:
+                idle_since = time.monotonic()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until a batch is over or the request to stop.
+
+        Raises:
+            ProxyError: what broke a batch will break the next one, too.
+        """
+        until = time.monotonic() + seconds
+        while not self._stop.asked and (left := until - time.monotonic()) > 0:
+            if not self._at_work:
+                self._stop.wait(left)
+                return
+            done, self._at_work = wait(self._at_work, min(left, _LOOK_UP_SECONDS), FIRST_COMPLETED)
+            if done:
+                for batch in done:
+                    batch.result()
+                return
 
     def _idle_too_long(self, since: float) -> bool:
         limit = self._options.exit_when_idle_seconds
@@ -141,12 +175,17 @@ class Agent:
         """As many runs as are best trained together; the next claim asks for no more."""
         if not runs or self._options.max_stack is not None:
             return runs
-        self._ask_for = self._engine.preferred_stack(runs[0].spec.settings.model)
+        self._ask_for = self._engine.preferred_stack(runs[0].spec.settings)
         for run in runs[self._ask_for :]:
             self._give_back(run.run_id, run.attempt)
         return runs[: self._ask_for]
 
     def _work(self, runs: Sequence[ClaimedRun]) -> None:
+        """Train a batch, in the thread of a slot.
+
+        Raises:
+            ProxyError: what broke this batch will break the next one, too.
+        """
         settings = runs[0].spec.settings
         log.info(
             "Training %d runs of %d parameters on %d tokens",
@@ -168,7 +207,7 @@ class Agent:
                 watcher.fail_the_rest("the engine ended without an outcome")
             self._broken_batches = 0
         finally:
-            for run_id in set(self._leases.lost()):
+            for run_id in {run.run_id for run in runs} & set(self._leases.lost()):
                 self._leases.let_go(run_id)
 
     def _judge_break(self, error: Exception) -> None:

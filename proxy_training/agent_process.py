@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy_training.agent import Agent, AgentOptions
 from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines import ENGINES
+from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import ProxyError
 from proxy_training.registration import Registration
 from proxy_training.service_client import ServiceClient
@@ -23,16 +25,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AgentSetup:
-    """What the command line asks for. ``spool`` holds undelivered reports and unfinished stacks."""
+    """What the command line asks for. ``spool`` holds undelivered reports and unfinished stacks.
+
+    ``corpus_names`` name data that only a trainer of the user's own knows.
+    """
 
     server: str
     api_key: str | None = field(repr=False)
     engine: str
     corpora: Sequence[Path]
+    corpus_names: Sequence[str]
     name: str
     spool: Path
     checkpoint_seconds: float
     options: AgentOptions
+    engine_options: EngineOptions
 
 
 def run_agent(setup: AgentSetup, stop: StopRequest) -> None:
@@ -43,17 +50,31 @@ def run_agent(setup: AgentSetup, stop: StopRequest) -> None:
     """
     if setup.engine not in ENGINES:
         raise ProxyError(f"there is no engine {setup.engine!r}; there are {', '.join(sorted(ENGINES))}")
-    corpora = {Corpus.open(folder).corpus_hash: folder for folder in setup.corpora}
+    kind = ENGINES[setup.engine]
+    corpora = _data(setup, kind)
     checkpoints = Checkpoints(setup.spool / "checkpoints")
     try:
         spool = Spool(setup.spool / "reports")
         checkpoints.sweep()
     except OSError as exc:
         raise ProxyError(f"the spool folder {setup.spool} cannot be used: {exc.strerror or exc}") from exc
-    engine = ENGINES[setup.engine](CheckpointPolicy(checkpoints, setup.checkpoint_seconds))
-    with ServiceClient(setup.server, setup.api_key) as client:
+    policy = CheckpointPolicy(checkpoints, setup.checkpoint_seconds)
+    engine = kind(replace(setup.engine_options, policy=policy))
+    with closing(engine), ServiceClient(setup.server, setup.api_key) as client:
         registration = Registration(client, setup.name, socket.gethostname(), engine.device)
         log.info(
-            "Agent %s on %s with %d corpora", setup.name, engine.device, len(corpora), extra={"event": "agent_started"}
-        )
+            "Agent %s on %s with %d corpora and room for %d batches", setup.name, engine.device, len(corpora),
+            engine.slots, extra={"event": "agent_started"},
+        )  # fmt: skip
         Agent(client, registration, engine, corpora, spool, setup.options, stop).run()
+
+
+def _data(setup: AgentSetup, kind: type[Engine]) -> dict[str, Path | None]:
+    """The corpora at hand, by hash or name."""
+    if setup.corpus_names and kind.reads_corpora:
+        raise ProxyError(f"the engine {kind.name!r} trains on tokenised corpora; name their folders with --corpus")
+    if not setup.corpora and not setup.corpus_names:
+        wanted = "--corpus DIR" if kind.reads_corpora else "--corpus DIR or --corpus-name NAME"
+        raise ProxyError(f"no data is named to train on; give {wanted}")
+    names: dict[str, Path | None] = dict.fromkeys(setup.corpus_names)
+    return names | {Corpus.open(folder).corpus_hash: folder for folder in setup.corpora}

@@ -1,4 +1,4 @@
-"""The commands of this room: ``mixwright agent`` and ``mixwright corpus``."""
+"""The commands of this room: ``mixwright agent`` here, the others registered from their files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,36 @@ import typer
 from proxy_training import corpus_commands
 from proxy_training.command_errors import one_sentence
 
-Corpora = Annotated[list[Path], typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")]
+Corpora = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")
+]
+CorpusNames = Annotated[
+    list[str] | None,
+    typer.Option("--corpus-name", help="Data that a trainer of your own knows by this name (corpus_hash of the runs)."),
+]
 Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")]
 ApiKey = Annotated[
     str | None, typer.Option(envvar="MIXWRIGHT_API_KEY", show_default=False, help="Better given in the variable.")
 ]
-EngineName = Annotated[str, typer.Option(help="Where runs are trained.")]
+EngineName = Annotated[
+    str | None, typer.Option(help="Where runs are trained [default: in_process; command when --command is given].")
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Batches at a time, each in a process of its own on a GPU or core of its own."),
+]
+Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or auto; with --engine ray.")]
+Command = Annotated[
+    str | None, typer.Option(metavar="COMMAND", help='A trainer of your own: "python my_train.py --config {spec}".')
+]
+MetricsCommand = Annotated[
+    str | None,
+    typer.Option(metavar="COMMAND", help='Measures every trained model beside its losses: "my_eval --model {model}".'),
+]
+KeepModels = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Save every trained model there, in the Llama layout of Hugging Face."),
+]
 MaxStack = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Runs to train as one [default: by the size of the model].")
 ]
@@ -38,15 +62,24 @@ Parent = Annotated[int | None, typer.Option(hidden=True, help="Stop when this pr
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line; torch is imported by the command that needs it."""
-    app.command()(agent)
+    group = typer.Typer()
+    group.callback(invoke_without_command=True)(agent)
+    app.add_typer(group, name="agent")
     corpus_commands.register(app)
 
 
 def agent(
-    corpus: Corpora,
+    context: typer.Context,
+    corpus: Corpora = None,
+    corpus_names: CorpusNames = None,
     server: Server = "http://127.0.0.1:8321",
     api_key: ApiKey = None,
-    engine: EngineName = "in_process",
+    engine: EngineName = None,
+    slots: Slots = None,
+    address: Address = None,
+    command: Command = None,
+    metrics_command: MetricsCommand = None,
+    keep_models: KeepModels = None,
     max_stack: MaxStack = None,
     lease_seconds: LeaseSeconds = 30.0,
     exit_when_idle: ExitWhenIdle = None,
@@ -56,6 +89,8 @@ def agent(
     parent: Parent = None,
 ) -> None:
     """Claim proxy runs from the service, train them and report. SIGTERM or Ctrl-C gives unfinished runs back."""
+    if context.invoked_subcommand is not None:
+        return
     from proxy_training.stopping import StopRequest
 
     stop = StopRequest(parent)
@@ -64,17 +99,33 @@ def agent(
     from proxy_training.agent import AgentOptions
     from proxy_training.agent_log import configure_logs
     from proxy_training.agent_process import AgentSetup, run_agent
+    from proxy_training.engines.base import EngineOptions
 
     setup = AgentSetup(
         server=server,
         api_key=api_key,
-        engine=engine,
-        corpora=tuple(corpus),
+        engine=engine or default_engine(slots, command),
+        corpora=tuple(corpus or ()),
+        corpus_names=tuple(corpus_names or ()),
         name=name or f"{socket.gethostname()}-{os.getpid()}",
         spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
         checkpoint_seconds=checkpoint_seconds,
         options=AgentOptions(lease_seconds, max_stack, exit_when_idle),
+        engine_options=EngineOptions(
+            slots=slots,
+            address=address,
+            command=command,
+            metrics_command=metrics_command,
+            keep_models=keep_models,
+        ),
     )
     configure_logs()
     with one_sentence():
         run_agent(setup, stop)
+
+
+def default_engine(slots: int | None, command: str | None) -> str:
+    """The engine that the other options mean when none is named."""
+    if command is not None:
+        return "command"
+    return "in_process" if slots is None else "subprocess"

@@ -7,11 +7,13 @@ The service writes a :class:`ProxySpec`, an agent answers with a :class:`ProxyRe
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from proxy_training.exact_numbers import ExactNumbers
+from proxy_training.model_presets import PRESETS, PresetName
 
 # A mixture crosses the wire as decimal text; anything looser was not normalised by its sender.
 SUM_TOLERANCE = 1e-6
@@ -29,8 +31,13 @@ class Record(ExactNumbers):
 
 
 class ModelSpec(Record):
-    """A decoder-only transformer: RMSNorm, rotary positions, SwiGLU, tied or untied head."""
+    """A decoder-only transformer: RMSNorm, rotary positions, SwiGLU or GELU, tied or untied head.
 
+    A ``preset`` stands for the shape that it names and is forgotten once that is filled in: two ways to write one
+    model are one model. Beside a preset, ``context`` and what is no shape may still be given.
+    """
+
+    preset: PresetName | None = Field(default=None, exclude=True, description="a named shape, instead of its numbers")
     d_model: int = Field(default=32, ge=8, le=4096, description="width; a multiple of n_heads")
     n_layers: int = Field(default=2, ge=1, le=64)
     n_heads: int = Field(default=2, ge=1, le=64)
@@ -38,6 +45,24 @@ class ModelSpec(Record):
     context: int = Field(default=64, ge=8, le=8192, description="tokens a sequence")
     vocab_size: int = Field(default=256, ge=2, le=262144)
     tied_head: bool = True
+    feed_forward: Literal["swiglu", "gelu"] = "swiglu"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("preset") is None:
+            return data
+        given = dict(data)
+        name = given.pop("preset")
+        shape = PRESETS.get(name) if isinstance(name, str) else None
+        if shape is None:
+            raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        for field in shape.keys() - {"context"}:
+            if given.get(field, shape[field]) != shape[field]:
+                raise ValueError(
+                    f"preset {name!r} has {field} {shape[field]}, not {given[field]}; leave one of them out"
+                )
+        return shape | given
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
@@ -48,24 +73,35 @@ class ModelSpec(Record):
     @property
     def non_embedding_params(self) -> int:
         """N of the scaling laws: attention, feed-forward and norms; neither embedding nor head."""
-        block = 4 * self.d_model**2 + 3 * self.d_model * self.d_ff + 2 * self.d_model
+        matrices = 3 if self.feed_forward == "swiglu" else 2
+        block = 4 * self.d_model**2 + matrices * self.d_model * self.d_ff + 2 * self.d_model
         return self.n_layers * block + self.d_model
 
 
 class OptimizerSpec(Record):
     """AdamW with a linear warm-up and then the named schedule down to ``final_fraction`` of the peak.
 
-    The defaults suit runs of very few steps; the rate is that of the default width and is carried over to others.
+    ``wsd`` (warm-up, stable, decay) holds the peak and falls only in the last ``decay_fraction`` of the steps. The
+    defaults suit runs of very few steps; the rate is that of the default width and is carried over to others.
     """
 
     learning_rate: Positive = 2e-2
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    schedule: Literal["constant", "cosine", "linear", "wsd"] = "cosine"
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     final_fraction: float = Field(default=0.3, ge=0, le=1)
+    decay_fraction: float = Field(default=0.2, gt=0, le=1, description="of all steps; used by wsd alone")
     weight_decay: NonNegative = 0.0
     beta1: float = Field(default=0.8, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     grad_clip: Positive = 0.3
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if self.schedule == "wsd" and self.warmup_fraction + self.decay_fraction > 1:
+            raise ValueError(
+                f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} are more than the run"
+            )
+        return self
 
 
 class Stage(Record):
@@ -85,11 +121,35 @@ class Stage(Record):
         return self
 
 
+class TargetRun(Record):
+    """The big run that proxies stand for, as far as repetition goes: its length and the tokens that each domain has.
+
+    A proxy run then draws from such a part of every domain that it goes through that part as often as the big run
+    goes through the whole domain.
+    """
+
+    train_tokens: int = Field(gt=0, le=10**16)
+    available_tokens: dict[str, Annotated[int, Field(gt=0, le=10**16)]] = Field(min_length=1)
+
+
+class EarlyStopping(Record):
+    """When a run is hopeless: at a measured token count its objective is worse than ``quantile`` of the runs with
+    equal settings that were measured there, of which there must be ``min_runs``, and ``after_fraction`` of the
+    tokens are through."""
+
+    after_fraction: float = Field(default=0.25, ge=0, lt=1)
+    quantile: float = Field(default=0.75, gt=0, lt=1)
+    min_runs: int = Field(default=8, ge=2, le=10_000)
+
+
 class ProxySettings(Record):
     """Everything of a proxy run but its mixture and its seed.
 
     ``corpus_hash`` is the hash in the manifest of the tokenised corpus. ``measure_at_tokens`` are the token counts
     of the trajectory; the end is always measured. ``eval_sequences`` bounds the validation sequences a target.
+    ``precision`` auto is bf16 with fp32 master weights on a GPU and fp32 elsewhere. With ``random_numbers`` common,
+    runs of equal seeds share initial weights and the order of sequences in every domain; independent runs share
+    nothing, whatever their seeds.
     """
 
     model: ModelSpec = ModelSpec()
@@ -99,6 +159,10 @@ class ProxySettings(Record):
     batch_sequences: int = Field(default=16, ge=1, le=65536)
     eval_sequences: int = Field(default=256, ge=1, le=10**6)
     measure_at_tokens: tuple[int, ...] = ()
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    random_numbers: Literal["common", "independent"] = "common"
+    match_repetition: TargetRun | None = Field(default=None, description="repeat every domain as often as this run")
+    early_stopping: EarlyStopping | None = Field(default=None, description="give up hopeless runs; never by default")
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> Self:
@@ -118,7 +182,8 @@ class ProxySettings(Record):
 
 class ProxySpec(Record):
     """One proxy run. Runs with equal seeds share initial weights and the order of sequences in every domain
-    (common random numbers), so that their losses differ by the mixture and not by luck."""
+    (common random numbers), so that their losses differ by the mixture and not by luck; unless the settings say
+    otherwise."""
 
     settings: ProxySettings
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -135,19 +200,36 @@ class ProxySpec(Record):
             raise ValueError(f"the stages end at token {at}; the run has {self.settings.train_tokens}")
         return self
 
+    @cached_property
+    def draw_seed(self) -> int:
+        """The seed of initial weights and of the order of sequences: the run's own, or one that no other run has."""
+        if self.settings.random_numbers == "common":
+            return self.seed
+        digest = hashlib.sha256(self.model_dump_json(include={"stages", "seed"}).encode()).digest()
+        return int.from_bytes(digest[:4], "little") >> 1
+
 
 class Measured(Record):
-    """A loss and its standard error over documents (null when there is only one)."""
+    """A loss or a metric and its standard error over documents (null when there is only one).
+
+    Losses are in bits per byte; the same loss in nats per token stands beside it when the trainer knows it.
+    """
 
     value: FiniteFloat
     stderr: NonNegative | None = None
+    nats_per_token: FiniteFloat | None = None
+    nats_per_token_stderr: NonNegative | None = None
 
 
 class TrajectoryPoint(Record):
-    """Losses of every target, in bits per byte, after ``train_tokens`` tokens."""
+    """Losses of every target, in bits per byte, after ``train_tokens`` tokens.
+
+    ``metrics`` are what a command of the agent's measured beside the losses, each in its own unit.
+    """
 
     train_tokens: int = Field(gt=0, le=10**13)
     losses: dict[str, Measured]
+    metrics: dict[str, Measured] = Field(default={})
 
 
 class ProxyResult(Record):
@@ -156,11 +238,14 @@ class ProxyResult(Record):
     status: Literal["succeeded", "diverged"]
     train_tokens: int = Field(ge=0, le=10**13)
     losses: dict[str, Measured] = Field(default={})
+    metrics: dict[str, Measured] = Field(default={})
     trajectory: tuple[TrajectoryPoint, ...] = ()
     realised_weights: dict[str, NonNegative] = Field(default={})
     epochs: dict[str, NonNegative] = Field(default={})
     wall_seconds: Seconds = 0.0
     cpu_seconds: Seconds = 0.0
+    device: str = Field(default="", max_length=200)
+    precision: Literal["", "fp32", "bf16"] = ""
     message: str = ""
 
     @model_validator(mode="after")

@@ -71,7 +71,7 @@ class Spool:
 
     def reports(self, server: str) -> Iterator[Report]:
         """What waits for ``server``, oldest first. A file that is no report is set aside and named in the log."""
-        yield from [report for report in self._unwritten.values() if report.server == server]
+        yield from [report for report in list(self._unwritten.values()) if report.server == server]
         for path in sorted(self.folder.glob(f"*{_SUFFIX}"), key=_age):
             try:
                 report = Report.model_validate_json(path.read_bytes())

@@ -161,7 +161,8 @@ def _failure(run: Row, reason: str) -> dict[str, Any]:
 
 def _outcome(result: ProxyResult, targets: Sequence[str], now: datetime) -> dict[str, Any]:
     """The columns that a result fills."""
-    losses = {name: result.losses[name].model_dump(mode="json") for name in targets if name in result.losses}
+    measured = {**result.metrics, **result.losses}
+    losses = {name: measured[name].model_dump(mode="json") for name in targets if name in measured}
     error = _why_no_data_point(result, losses, targets)
     return {
         "state": RunState.SUCCEEDED if error is None else RunState.FAILED,

@@ -9,13 +9,12 @@ from typing import ClassVar
 
 import torch
 
-from proxy_training.checkpoint import CheckpointPolicy
 from proxy_training.corpus_read import Corpus
-from proxy_training.engines.base import Engine
-from proxy_training.errors import SpecError
+from proxy_training.engines.base import Engine, EngineOptions
+from proxy_training.errors import ProxyError, SpecError
 from proxy_training.evaluate import ValidationSet
 from proxy_training.sampler import SequenceSampler
-from proxy_training.spec import ModelSpec
+from proxy_training.spec import ProxySettings
 from proxy_training.stack_size import preferred_stack
 from proxy_training.stacked_run import StackedRun
 from proxy_training.work import Assignment, Failure, Watcher
@@ -31,8 +30,10 @@ class InProcessEngine(Engine):
     name: ClassVar[str] = "in_process"
     summary: ClassVar[str] = "trains in the agent's own process"
 
-    def __init__(self, policy: CheckpointPolicy | None = None, device: torch.device | None = None) -> None:
-        super().__init__(policy)
+    def __init__(self, options: EngineOptions, device: torch.device | None = None) -> None:
+        super().__init__(options)
+        if options.slots not in (None, 1):
+            raise ProxyError(f"the engine {self.name!r} trains one batch at a time, not {options.slots}")
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._corpora: dict[Path, Corpus] = {}
         self._validations: dict[tuple[Path, int, int], ValidationSet] = {}
@@ -43,10 +44,11 @@ class InProcessEngine(Engine):
             return torch.cuda.get_device_name(self._device)
         return f"cpu, {platform.machine()}, 1 thread"
 
-    def preferred_stack(self, model: ModelSpec) -> int:
-        return preferred_stack(model, self._device)
+    def preferred_stack(self, settings: ProxySettings) -> int:
+        return preferred_stack(settings.model, self._device)
 
-    def train(self, assignments: Sequence[Assignment], corpus_folder: Path, watcher: Watcher) -> None:
+    def train(self, assignments: Sequence[Assignment], corpus_folder: Path | None, watcher: Watcher) -> None:
+        assert corpus_folder is not None
         torch.set_num_threads(1)  # two threads on a loaded machine are several times slower than one
         corpus = self._open(corpus_folder)
         fitting = [assignment for assignment in assignments if _fits(assignment, corpus, watcher)]
@@ -54,7 +56,7 @@ class InProcessEngine(Engine):
             return
         settings = fitting[0].spec.settings
         validation = self._validation(corpus_folder, settings.model.context, settings.eval_sequences)
-        StackedRun(fitting, corpus, validation, watcher, self._device, self._policy).run()
+        StackedRun(fitting, corpus, validation, watcher, self._device, self._options.policy).run()
 
     def _open(self, folder: Path) -> Corpus:
         if folder not in self._corpora:

@@ -132,13 +132,16 @@ def test_text_becomes_a_verified_recommendation_though_the_agent_is_killed_in_th
 def kill_the_agent_at_work(client: Client, study_id, service_pid: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if any(run.progress_tokens > 0 for run in client.all_runs(study_id, RunState.LEASED)):
-            agent = agent_of(service_pid)
-            assert agent is not None
-            os.kill(agent, signal.SIGKILL)
-            return
+        agent = agent_of(service_pid)
+        if agent is not None and any(client.all_runs(study_id, RunState.LEASED)):
+            # Held still, it cannot finish its runs between our look and the kill.
+            os.kill(agent, signal.SIGSTOP)
+            if any(client.all_runs(study_id, RunState.LEASED)):
+                os.kill(agent, signal.SIGKILL)
+                return
+            os.kill(agent, signal.SIGCONT)
         time.sleep(0.02)
-    pytest.fail("the agent never began")
+    pytest.fail("the agent never held a run")
 
 
 def test_a_taken_port_is_refused_before_any_work(tmp_path):

@@ -14,11 +14,11 @@ import pytest
 from proxy_training import agent as agent_module
 from proxy_training import leases as leases_module
 from proxy_training.agent import Agent, AgentOptions
-from proxy_training.engines.base import Engine
+from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import CorpusError, ProxyError, Refused, Unreachable
 from proxy_training.registration import Registration
 from proxy_training.service_client import ServiceClient
-from proxy_training.spec import Measured, ModelSpec, ProxyResult, TrajectoryPoint
+from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
 from proxy_training.spool import Spool
 from proxy_training.stopping import StopRequest
 from proxy_training.work import Assignment, Watcher
@@ -45,7 +45,7 @@ class ScriptedEngine(Engine):
     summary: ClassVar[str] = "for tests"
 
     def __init__(self, script: Script = finish, stack: int = 2) -> None:
-        super().__init__()
+        super().__init__(EngineOptions())
         self._script = script
         self._stack = stack
         self.batches: list[list[str]] = []
@@ -54,11 +54,11 @@ class ScriptedEngine(Engine):
     def device(self) -> str:
         return "none"
 
-    def preferred_stack(self, model: ModelSpec) -> int:
+    def preferred_stack(self, settings: ProxySettings) -> int:
         # The default model is what an agent expects before it has seen a run.
-        return 3 if model == ModelSpec() else self._stack
+        return 3 if settings.corpus_hash == "any" else self._stack
 
-    def train(self, assignments: Sequence[Assignment], corpus_folder: Path, watcher: Watcher) -> None:
+    def train(self, assignments: Sequence[Assignment], corpus_folder: Path | None, watcher: Watcher) -> None:
         assert corpus_folder == Path("folder")
         self.batches.append([assignment.run_id for assignment in assignments])
         self._script(assignments, watcher)
@@ -212,7 +212,11 @@ def test_results_that_one_agent_could_not_deliver_are_delivered_by_the_next(
     assert [run.attempt for run in service.runs.values()][:2] == [1, 1]  # nothing was trained again
 
 
-def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(tmp_path: Path, service: FakeService) -> None:
+def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(
+    tmp_path: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_FIRST_POLL_SECONDS", "_LONGEST_POLL_SECONDS"):
+        monkeypatch.setattr(agent_module, name, 1.5)  # of which at least a half: longer than the batch below
     beats: list[int] = []
 
     def neighbour_delivers(assignments: Sequence[Assignment], watcher: Watcher) -> None:

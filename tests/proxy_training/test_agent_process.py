@@ -183,10 +183,18 @@ def test_a_service_that_is_not_there_is_one_sentence(
     assert said(stderr)[0].startswith("mixwright: http://127.0.0.1:9 cannot be reached")
 
 
-def test_a_missing_corpus_option_is_a_usage_error(command: Callable[..., tuple[int, str]]) -> None:
+def test_an_agent_without_data_says_which_option_names_it(command: Callable[..., tuple[int, str]]) -> None:
     code, stderr = command("--server", "http://127.0.0.1:9")
-    assert code == 2
-    assert "--corpus" in said(stderr)[0]
+    assert code == 1
+    assert said(stderr) == ["mixwright: no data is named to train on; give --corpus DIR"]
+
+
+def test_data_without_a_folder_is_for_trainers_of_ones_own(command: Callable[..., tuple[int, str]]) -> None:
+    code, stderr = command("--corpus-name", "web-2026", "--server", "http://127.0.0.1:9")
+    assert code == 1
+    assert said(stderr) == [
+        "mixwright: the engine 'in_process' trains on tokenised corpora; name their folders with --corpus"
+    ]
 
 
 def test_an_agent_whose_parent_is_gone_leaves(

@@ -8,9 +8,9 @@ import pytest
 
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines import ENGINES
-from proxy_training.engines.base import Engine
+from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import CorpusError
-from proxy_training.spec import ModelSpec
+from proxy_training.spec import ModelSpec, ProxySettings
 from proxy_training.work import Assignment, Failure
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, Recorder, run_of, some_runs, tiny_settings
@@ -24,7 +24,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]()
+    return ENGINES[request.param](EngineOptions())
 
 
 def test_names_are_those_of_the_registry() -> None:
@@ -115,7 +115,11 @@ def test_a_folder_that_is_no_corpus_is_named(engine: Engine, corpus: Corpus, tmp
         engine.train([Assignment("0", some_runs(corpus, 1)[0])], tmp_path, Recorder())
 
 
+def settings_of(preset: str) -> ProxySettings:
+    return ProxySettings(corpus_hash="corpus", model=ModelSpec(preset=preset), train_tokens=10**6)
+
+
 def test_small_models_are_stacked_and_large_ones_are_not() -> None:
-    engine = ENGINES["in_process"]()
-    assert engine.preferred_stack(ModelSpec()) > 1
-    assert engine.preferred_stack(ModelSpec(d_model=1024, n_heads=8, d_ff=4096, n_layers=16)) == 1
+    engine = ENGINES["in_process"](EngineOptions())
+    assert engine.preferred_stack(settings_of("0.03M")) > 1
+    assert engine.preferred_stack(settings_of("150M")) == 1

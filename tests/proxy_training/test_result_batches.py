@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy_training.agent import Agent, AgentOptions
-from proxy_training.engines.base import Engine
+from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import Unreachable
 from proxy_training.registration import Registration
 from proxy_training.service_client import ServiceClient
-from proxy_training.spec import Measured, ModelSpec, ProxyResult
+from proxy_training.spec import Measured, ProxyResult, ProxySettings
 from proxy_training.spool import Report, Spool
 from proxy_training.stopping import StopRequest
 from proxy_training.work import Assignment, Watcher
@@ -33,11 +33,11 @@ class InstantEngine(Engine):
     def device(self) -> str:
         return "none"
 
-    def preferred_stack(self, model: ModelSpec) -> int:
-        del model
+    def preferred_stack(self, settings: ProxySettings) -> int:
+        del settings
         return 4
 
-    def train(self, assignments: list[Assignment], corpus_folder: Path, watcher: Watcher) -> None:
+    def train(self, assignments: list[Assignment], corpus_folder: Path | None, watcher: Watcher) -> None:
         del corpus_folder
         for assignment in assignments:
             watcher.ended(assignment.run_id, RESULT)
@@ -60,7 +60,9 @@ def client(service: FakeService) -> Iterator[ServiceClient]:
 def run_agent(client: ServiceClient, spool: Path) -> None:
     registration = Registration(client, "agent", "host", "device")
     options = AgentOptions(exit_when_idle_seconds=0.1)
-    Agent(client, registration, InstantEngine(), {"corpus": spool}, Spool(spool), options, StopRequest()).run()
+    Agent(
+        client, registration, InstantEngine(EngineOptions()), {"corpus": spool}, Spool(spool), options, StopRequest()
+    ).run()
 
 
 def spooled(client: ServiceClient, folder: Path) -> tuple[Spool, list[Report]]:

@@ -41,5 +41,23 @@ def test_a_cosine_rate_is_halfway_down_in_the_middle() -> None:
     assert found[9] == pytest.approx(0.0)
 
 
+def test_wsd_holds_the_peak_and_falls_in_the_last_part() -> None:
+    # 10 steps: 2 of warm-up, 4 at the peak, then 40 % of the steps down from 1 to 0.2 by 0.2 each.
+    found = rates(10, schedule="wsd", warmup_fraction=0.2, decay_fraction=0.4, final_fraction=0.2)
+    assert found == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_wsd_without_a_stable_part_is_a_straight_line() -> None:
+    straight = rates(10, schedule="linear", warmup_fraction=0.2, final_fraction=0.0)
+    assert rates(10, schedule="wsd", warmup_fraction=0.2, decay_fraction=0.8, final_fraction=0.0) == pytest.approx(
+        straight
+    )
+
+
+def test_phases_of_more_than_the_run_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than the run"):
+        OptimizerSpec(schedule="wsd", warmup_fraction=0.5, decay_fraction=0.6)
+
+
 def test_a_run_of_one_step_has_a_rate() -> None:
     assert rates(1, schedule="cosine", warmup_fraction=0.5) == [1.0]

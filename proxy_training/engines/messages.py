@@ -1,0 +1,132 @@
+"""What a trainer in another process says, as JSON: the calls of a ``Watcher``, and what is answered to it.
+
+One message is one line. The trainer's side speaks through a :class:`SendingWatcher`; the agent's side hands each
+message to its own watcher with :func:`deliver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from proxy_training.spec import ProxyResult, ProxySpec, Record, TrajectoryPoint
+from proxy_training.work import Assignment, Failure, Outcome, Watcher
+
+
+class Progressed(Record):
+    """These runs have been trained on that many tokens each."""
+
+    kind: Literal["progressed"] = "progressed"
+    run_ids: tuple[str, ...]
+    train_tokens: int
+
+
+class PointMeasured(Record):
+    """A point of the trajectory."""
+
+    kind: Literal["measured"] = "measured"
+    run_id: str
+    point: TrajectoryPoint
+
+
+class Ended(Record):
+    """A run is over: with a result, or without one for a reason."""
+
+    kind: Literal["ended"] = "ended"
+    run_id: str
+    result: ProxyResult | None = None
+    reason: str = ""
+    retry: bool = True
+
+    @classmethod
+    def of(cls, run_id: str, outcome: Outcome) -> Ended:
+        """The message about ``outcome``."""
+        if isinstance(outcome, ProxyResult):
+            return cls(run_id=run_id, result=outcome)
+        return cls(run_id=run_id, reason=outcome.reason, retry=outcome.retry)
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.result if self.result is not None else Failure(self.reason, self.retry)
+
+
+class BatchOver(Record):
+    """The trainer is through with its batch: nothing more comes. ``error`` is what broke it, by class and sentence."""
+
+    kind: Literal["over"] = "over"
+    error_class: str = ""
+    error: str = ""
+
+
+Message = Progressed | PointMeasured | Ended | BatchOver
+MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+class AssignedRun(Record):
+    """An assignment as it travels."""
+
+    run_id: str
+    spec: ProxySpec
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> AssignedRun:
+        return cls(run_id=assignment.run_id, spec=assignment.spec)
+
+    @property
+    def assignment(self) -> Assignment:
+        return Assignment(self.run_id, self.spec)
+
+
+class Orders(Record):
+    """What the agent wants of a batch under way."""
+
+    stopping: bool = False
+    unwanted: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, watcher: Watcher) -> Orders:
+        """What ``watcher`` wants at this moment."""
+        return cls(stopping=watcher.stopping(), unwanted=tuple(sorted(watcher.unwanted())))
+
+
+class SendingWatcher:
+    """The watcher of the trainer's side.
+
+    Args:
+        send: takes a message away. It may raise when nobody listens any more, which ends the training.
+        orders: the latest word of the agent; cheap to ask.
+    """
+
+    def __init__(self, send: Callable[[Message], None], orders: Callable[[], Orders]) -> None:
+        self._send = send
+        self._orders = orders
+
+    def stopping(self) -> bool:
+        return self._orders().stopping
+
+    def unwanted(self) -> Collection[str]:
+        return self._orders().unwanted
+
+    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
+        self._send(Progressed(run_ids=tuple(run_ids), train_tokens=train_tokens))
+
+    def measured(self, run_id: str, point: TrajectoryPoint) -> None:
+        self._send(PointMeasured(run_id=run_id, point=point))
+
+    def ended(self, run_id: str, outcome: Outcome) -> None:
+        self._send(Ended.of(run_id, outcome))
+
+
+def deliver(message: Message, watcher: Watcher) -> None:
+    """Say to ``watcher`` what the trainer's side said; the end of the batch is its caller's matter."""
+    match message:
+        case Progressed():
+            watcher.progressed(message.run_ids, message.train_tokens)
+        case PointMeasured():
+            watcher.measured(message.run_id, message.point)
+        case Ended():
+            watcher.ended(message.run_id, message.outcome)
+        case BatchOver():
+            pass
