@@ -47,8 +47,8 @@ def test_every_next_step_of_a_study_is_a_command_that_works(service: Service, se
     page.get_by_role("heading", name="No runs yet").wait_for()
     assert page.locator("#weights .plot .bars .point").count() in (0, 3)  # the prior, once Plotly is loaded
     _run_curl(page.locator("#runs pre").first.inner_text())
-    queue(service.api, study, 16)
-    train(service.api, 16)
+    queue(service.api, study, 12)
+    train(service.api, 12)
     page.reload()
     page.get_by_role("heading", name="No law is fitted yet").wait_for()
     _run_curl(page.locator("#fidelity pre").inner_text())
