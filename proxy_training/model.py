@@ -21,13 +21,13 @@ from torch import Tensor
 
 from proxy_training.spec import ModelSpec
 
-_NORM_EPS = 1e-6  # keeps the norm of an all-zero row finite
-_ROTARY_BASE = 10_000.0  # Su et al. 2021, RoFormer, section 3.2.2
+NORM_EPS = 1e-6  # keeps the norm of an all-zero row finite
+ROTARY_BASE = 10_000.0  # Su et al. 2021, RoFormer, section 3.2.2
 # Chosen together with the default rates of OptimizerSpec for the lowest loss of the default model after 65k and 131k
 # tokens. A small model sees few steps: an embedding that starts small spends them on growing.
 _EMBEDDING_STD = 0.3
 # Widths at which every rate scale is 1: those of the default model.
-_BASE_WIDTH, _BASE_FEED_FORWARD = 32, 96
+BASE_WIDTH, _BASE_FEED_FORWARD = 32, 96
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def layout_of(spec: ModelSpec) -> Layout:
     with 1/in, that of embedding, head and gains stays, and the head's output is divided by the width.
     """
     d, f = spec.d_model, spec.d_ff
-    by_d, by_f = _BASE_WIDTH / d, _BASE_FEED_FORWARD / f
+    by_d, by_f = BASE_WIDTH / d, _BASE_FEED_FORWARD / f
     to_residual = 1 / math.sqrt(2 * spec.n_layers)
     slots = [Slot("embedding", (spec.vocab_size, d), _EMBEDDING_STD, True)]
     for layer in range(spec.n_layers):
@@ -144,7 +144,7 @@ class StackedDecoder:
             h = _rms_norm(x, weights[f"{layer}.feed_forward_norm"])
             gate, up = torch.bmm(h, weights[f"{layer}.gate_up"]).split(spec.d_ff, dim=2)
             x = torch.baddbmm(x, F.silu(gate) * up, weights[f"{layer}.down"])
-        x = _rms_norm(x, weights["final_norm"] * (_BASE_WIDTH / spec.d_model))
+        x = _rms_norm(x, weights["final_norm"] * (BASE_WIDTH / spec.d_model))
         head = weights["embedding" if spec.tied_head else "head"]
         return torch.bmm(x, head.transpose(1, 2))
 
@@ -165,7 +165,7 @@ class StackedDecoder:
 def _rotation(spec: ModelSpec) -> Tensor:
     """exp(i t base^(-2j / head width)) for position t and pair j, complex (context, head width / 2)."""
     width = spec.d_model // spec.n_heads
-    frequency = _ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    frequency = ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = torch.outer(torch.arange(spec.context, dtype=torch.float64), frequency)
     return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
@@ -192,7 +192,7 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:  # type: ignore[override]
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = norm.square_().div_(x.shape[-1]).add_(_NORM_EPS).rsqrt_()
+        scale = norm.square_().div_(x.shape[-1]).add_(NORM_EPS).rsqrt_()
         unit = x * scale
         ctx.save_for_backward(unit, scale, gain)
         return unit * gain[:, None]
