@@ -6,13 +6,20 @@ message to its own watcher with :func:`deliver`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from proxy_training.errors import CorpusError, ProxyError, SpecError
 from proxy_training.spec import ProxyResult, ProxySpec, Record, TrajectoryPoint
 from proxy_training.work import Assignment, Failure, Outcome, Watcher
+
+# Who watches looks a few times a second; a tiny model does a thousand steps in that time.
+_PROGRESS_EVERY_SECONDS = 0.1
+# What an agent tells apart; all other errors are sentences to it.
+_ERRORS: dict[str, type[ProxyError]] = {error.__name__: error for error in (CorpusError, SpecError)}
 
 
 class Progressed(Record):
@@ -59,6 +66,25 @@ class BatchOver(Record):
     error_class: str = ""
     error: str = ""
 
+    @classmethod
+    def broken_by(cls, error: Exception) -> BatchOver:
+        """The message of a batch that ``error`` ended."""
+        return cls(error_class=type(error).__name__, error=str(error))
+
+    def raise_error(self) -> None:
+        """Raise what broke the batch, if anything did.
+
+        Raises:
+            CorpusError, SpecError: as on the trainer's side.
+            ProxyError: any other error, by name.
+        """
+        if self.error_class in _ERRORS:
+            raise _ERRORS[self.error_class](self.error)
+        if self.error_class == ProxyError.__name__:
+            raise ProxyError(self.error)
+        if self.error_class:
+            raise ProxyError(f"{self.error_class}: {self.error}")
+
 
 Message = Progressed | PointMeasured | Ended | BatchOver
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
@@ -92,16 +118,25 @@ class Orders(Record):
 
 
 class SendingWatcher:
-    """The watcher of the trainer's side.
+    """The watcher of the trainer's side. Progress is sent ten times a second at most; the last of it is never left out.
 
     Args:
         send: takes a message away. It may raise when nobody listens any more, which ends the training.
         orders: the latest word of the agent; cheap to ask.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, send: Callable[[Message], None], orders: Callable[[], Orders]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Message], None],
+        orders: Callable[[], Orders],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._send = send
         self._orders = orders
+        self._clock = clock
+        self._waiting: Progressed | None = None
+        self._next_at = clock()
 
     def stopping(self) -> bool:
         return self._orders().stopping
@@ -110,13 +145,26 @@ class SendingWatcher:
         return self._orders().unwanted
 
     def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
-        self._send(Progressed(run_ids=tuple(run_ids), train_tokens=train_tokens))
+        if self._waiting is not None and self._waiting.run_ids != tuple(run_ids):
+            self.flush()
+        self._waiting = Progressed(run_ids=tuple(run_ids), train_tokens=train_tokens)
+        if self._clock() >= self._next_at:
+            self.flush()
 
     def measured(self, run_id: str, point: TrajectoryPoint) -> None:
+        self.flush()
         self._send(PointMeasured(run_id=run_id, point=point))
 
     def ended(self, run_id: str, outcome: Outcome) -> None:
+        self.flush()
         self._send(Ended.of(run_id, outcome))
+
+    def flush(self) -> None:
+        """Send the progress that was kept back; also to be called when a batch is over."""
+        if self._waiting is not None:
+            self._send(self._waiting)
+            self._waiting = None
+            self._next_at = self._clock() + _PROGRESS_EVERY_SECONDS
 
 
 def deliver(message: Message, watcher: Watcher) -> None:
