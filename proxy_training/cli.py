@@ -11,39 +11,22 @@ import typer
 
 from proxy_training import corpus_commands
 from proxy_training.command_errors import one_sentence
+from proxy_training.engine_options import (
+    Address,
+    Command,
+    Corpora,
+    CorpusNames,
+    EngineName,
+    KeepModels,
+    MaxStack,
+    MetricsCommand,
+    Slots,
+    default_engine,
+)
 
-Corpora = Annotated[
-    list[Path] | None, typer.Option(metavar="DIR", help="A tokenised corpus; may be given several times.")
-]
-CorpusNames = Annotated[
-    list[str] | None,
-    typer.Option("--corpus-name", help="Data that a trainer of your own knows by this name (corpus_hash of the runs)."),
-]
 Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")]
 ApiKey = Annotated[
     str | None, typer.Option(envvar="MIXWRIGHT_API_KEY", show_default=False, help="Better given in the variable.")
-]
-EngineName = Annotated[
-    str | None, typer.Option(help="Where runs are trained [default: in_process; command when --command is given].")
-]
-Slots = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="Batches at a time, each in a process of its own on a GPU or core of its own."),
-]
-Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or auto; with --engine ray.")]
-Command = Annotated[
-    str | None, typer.Option(metavar="COMMAND", help='A trainer of your own: "python my_train.py --config {spec}".')
-]
-MetricsCommand = Annotated[
-    str | None,
-    typer.Option(metavar="COMMAND", help='Measures every trained model beside its losses: "my_eval --model {model}".'),
-]
-KeepModels = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Save every trained model there, in the Llama layout of Hugging Face."),
-]
-MaxStack = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Runs to train as one [default: by the size of the model].")
 ]
 LeaseSeconds = Annotated[
     float, typer.Option(min=1, max=3600, help="How long the service waits for a sign of life before it asks others.")
@@ -122,10 +105,3 @@ def agent(
     configure_logs()
     with one_sentence():
         run_agent(setup, stop)
-
-
-def default_engine(slots: int | None, command: str | None) -> str:
-    """The engine that the other options mean when none is named."""
-    if command is not None:
-        return "command"
-    return "in_process" if slots is None else "subprocess"
