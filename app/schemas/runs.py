@@ -9,8 +9,8 @@ from uuid import UUID
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from app.schemas.common import Answer, Body, Moment, Name, Weights
-from proxy_training.spec import Measured, ProxySettings, TrajectoryPoint
+from app.schemas.common import Answer, Body, Moment, Name, NonNegative, Weights
+from proxy_training.spec import ProxySettings
 
 
 class SuggestionCreate(Body):
@@ -68,6 +68,20 @@ Purpose = Annotated[str, Field(max_length=50)]
 Priority = Annotated[int, Field(ge=-1000, le=1000)]
 
 
+class Loss(Body):
+    """The value of a target in the target's own unit and direction, and its standard error."""
+
+    value: FiniteFloat
+    stderr: NonNegative | None = None
+
+
+class LossPoint(Body):
+    """The targets that were measured after so many tokens."""
+
+    train_tokens: int = Field(gt=0, le=10**13)
+    losses: dict[str, Loss]
+
+
 class RunCreate(Body):
     """Either ``settings`` (queue it for an agent) or ``losses`` (it was trained elsewhere)."""
 
@@ -81,10 +95,10 @@ class RunCreate(Body):
     external_id: str | None = Field(
         default=None, min_length=1, max_length=300, description="your own name of the run; unique in the study"
     )
-    losses: dict[Name, FiniteFloat | Measured] | None = Field(
+    losses: dict[Name, FiniteFloat | Loss] | None = Field(
         default=None, description="a number, or a value with its standard error, for each measured target"
     )
-    trajectory: list[TrajectoryPoint] = Field(default=[], max_length=1000)
+    trajectory: list[LossPoint] = Field(default=[], max_length=1000)
     model_params: Annotated[int, Field(ge=1, le=10**15)] | None = None
     train_tokens: Count | None = None
 
@@ -167,7 +181,7 @@ class RunRead(Answer):
     agent_id: UUID | None
     lease_expires_at: datetime | None
     progress_tokens: int
-    losses: dict[str, Measured] | None
+    losses: dict[str, Loss] | None
     realised_weights: dict[str, float] | None
     wall_seconds: float | None
     error: str | None
@@ -186,7 +200,7 @@ class RunsCreated(Answer):
 
 class TrajectoryRead(Answer):
     run_id: UUID
-    points: list[TrajectoryPoint]
+    points: list[LossPoint]
 
 
 class AttemptRead(Answer):

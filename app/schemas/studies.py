@@ -27,7 +27,12 @@ class DomainIn(Body):
 
 class TargetIn(Body):
     name: Name
-    unit: str = Field(default="bits_per_byte", max_length=50)
+    unit: str = Field(
+        default="bits_per_byte",
+        max_length=50,
+        description="of its values; a loss that agents measure is taken in nats_per_token if that stands here, and "
+        "else in bits per byte",
+    )
     direction: Literal["minimize", "maximize"] = "minimize"
     weight: NonNegative = 1.0
     family: str = Field(default="", max_length=200)

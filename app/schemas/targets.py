@@ -11,7 +11,8 @@ from app.schemas.common import Answer, Body, NonNegative
 
 
 class TargetPatch(Body):
-    """What is left out or null stays as it is. Direction and definition version are fixed once the target is measured.
+    """What is left out or null stays as it is. Direction and definition version are fixed once the target is measured,
+    the unit once an agent has measured it.
 
     The name never changes: it is how runs and agents report values.
     """

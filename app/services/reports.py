@@ -29,6 +29,7 @@ from app.services.access import caller
 from app.services.attempts import Ended, end_attempts
 from app.services.budgets import Cost, flops_of
 from app.services.events import Happened, record, record_all
+from app.services.measured_values import Units, values_of_targets, why_nothing_measured
 from proxy_training.spec import ProxyResult, TrajectoryPoint
 
 _COLUMNS = (
@@ -54,7 +55,7 @@ _TAKE_IN = (
     .values(lease_expires_at=None, **{name: bindparam(name) for name in _ENDED})
 )
 _TARGETS = (
-    select(Target.study_id, Target.name)
+    select(Target.study_id, Target.name, Target.unit)
     .where(Target.study_id.in_(bindparam("study_ids", expanding=True)))
     .order_by(Target.position)
 )
@@ -67,7 +68,7 @@ def measure(session: Session, run_id: UUID, body: MeasurementCreate) -> None:
         LeaseLost: another attempt holds the run, or none does.
     """
     run = _held_run(session, run_id, body.attempt)
-    _store_points(session, run.id, run.attempt, [body.point])
+    _store_points(session, run, [body.point], _units(session, [run.study_id])[run.study_id])
     _change(session, run.id, progress_tokens=max(run.progress_tokens, body.point.train_tokens))
     session.commit()
 
@@ -139,17 +140,17 @@ def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) 
 
 def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: datetime) -> None:
     """Store results of runs that are locked and held by the attempt that reports them."""
-    targets = _targets(session, {run.study_id for run, _ in results})
+    units = _units(session, {run.study_id for run, _ in results})
     rows, ended, events = [], [], []
     for run, result in results:
-        row = _outcome(result, targets[run.study_id], now)
+        row = _outcome(result, units[run.study_id], now)
         rows.append(row | {"of_run": run.id})
         how = AttemptOutcome.SUCCEEDED if row["state"] is RunState.SUCCEEDED else AttemptOutcome.FAILED
         cost = Cost(flops_of(run.model_params, result.train_tokens), result.wall_seconds)
         ended.append(_ended(run, how, row["error"], now, cost))
         data = {"attempt": run.attempt} if row["error"] is None else _failure(run, row["error"])
         events.append(Happened(f"run.{how.value}", run.study_id, run.id, data))
-        _store_points(session, run.id, run.attempt, result.trajectory)
+        _store_points(session, run, result.trajectory, units[run.study_id])
     session.connection().execute(_TAKE_IN, rows)
     record_all(session, events, now)
     end_attempts(session, ended)
@@ -159,16 +160,15 @@ def _failure(run: Row, reason: str) -> dict[str, Any]:
     return {"attempt": run.attempt, "state": RunState.FAILED.value, "reason": reason[:500]}
 
 
-def _outcome(result: ProxyResult, targets: Sequence[str], now: datetime) -> dict[str, Any]:
+def _outcome(result: ProxyResult, units: Units, now: datetime) -> dict[str, Any]:
     """The columns that a result fills."""
-    measured = {**result.metrics, **result.losses}
-    losses = {name: measured[name].model_dump(mode="json") for name in targets if name in measured}
-    error = _why_no_data_point(result, losses, targets)
+    losses = values_of_targets(units, result.losses, result.metrics)
+    error = _why_no_data_point(result, losses, units)
     return {
         "state": RunState.SUCCEEDED if error is None else RunState.FAILED,
         "error": error,
         "losses": losses or None,
-        "result": result.model_dump(mode="json", exclude={"trajectory"}),
+        "result": result.model_dump(mode="json", exclude={"trajectory"}, exclude_none=True),
         "realised_weights": dict(result.realised_weights) or None,
         "wall_seconds": result.wall_seconds,
         "progress_tokens": result.train_tokens,
@@ -176,19 +176,20 @@ def _outcome(result: ProxyResult, targets: Sequence[str], now: datetime) -> dict
     }
 
 
-def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], targets: Sequence[str]) -> str | None:
+def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], units: Units) -> str | None:
     if result.status == "diverged":
         return f"diverged: {result.message or 'the loss was not finite'}"
     if not losses:
-        return f"it measured {', '.join(result.losses)}, but the targets of the study are {', '.join(targets)}"
+        return why_nothing_measured(units, result.losses)
     return None
 
 
-def _targets(session: Session, study_ids: Collection[UUID]) -> dict[UUID, list[str]]:
-    named: dict[UUID, list[str]] = {}
-    for study_id, name in session.connection().execute(_TARGETS, {"study_ids": list(study_ids)}):
-        named.setdefault(study_id, []).append(name)
-    return named
+def _units(session: Session, study_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
+    """The unit of each target of each study."""
+    found: dict[UUID, dict[str, str]] = {}
+    for study_id, name, unit in session.connection().execute(_TARGETS, {"study_ids": list(study_ids)}):
+        found.setdefault(study_id, {})[name] = unit
+    return found
 
 
 def _locked(session: Session, run_ids: Collection[UUID]) -> dict[UUID, Row]:
@@ -250,15 +251,15 @@ def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, cos
     )
 
 
-def _store_points(session: Session, run_id: UUID, attempt: int, points: Sequence[TrajectoryPoint]) -> None:
+def _store_points(session: Session, run: Row, points: Sequence[TrajectoryPoint], units: Units) -> None:
     """Insert or replace points of an attempt; of two at the same tokens the later one counts."""
     by_tokens = {point.train_tokens: point for point in points}
     rows = [
         {
-            "run_id": run_id,
-            "attempt": attempt,
+            "run_id": run.id,
+            "attempt": run.attempt,
             "train_tokens": tokens,
-            "losses": {name: measured.model_dump(mode="json") for name, measured in point.losses.items()},
+            "losses": values_of_targets(units, point.losses, point.metrics),
         }
         for tokens, point in by_tokens.items()
     ]

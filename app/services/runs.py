@@ -17,6 +17,8 @@ from app.ids import first_id, new_ids
 from app.models import Measurement, Run, Study
 from app.schemas.common import Page
 from app.schemas.runs import (
+    Loss,
+    LossPoint,
     RunBatchCreate,
     RunCreate,
     RunFilter,
@@ -33,7 +35,6 @@ from app.services.events import record
 from app.services.mixtures import parse_weights
 from app.services.pages import one_page, page
 from app.services.studies import find_study
-from proxy_training.spec import Measured, TrajectoryPoint
 
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
@@ -116,11 +117,11 @@ def _take_losses(run: Run, wanted: RunCreate, targets: Sequence[str], field: str
     run.finished_at = now
 
 
-def _measured(loss: float | Measured) -> Measured:
-    return loss if isinstance(loss, Measured) else Measured(value=loss)
+def _measured(loss: float | Loss) -> Loss:
+    return loss if isinstance(loss, Loss) else Loss(value=loss)
 
 
-def _point(run_id: UUID, point: TrajectoryPoint) -> dict[str, Any]:
+def _point(run_id: UUID, point: LossPoint) -> dict[str, Any]:
     """A row of measurements. A run that no agent trained has attempt 0."""
     losses = {name: measured.model_dump(mode="json") for name, measured in point.losses.items()}
     return {"run_id": run_id, "attempt": 0, "train_tokens": point.train_tokens, "losses": losses}
@@ -225,5 +226,5 @@ def get_trajectory(session: Session, run_id: UUID) -> TrajectoryRead:
         .where(Measurement.run_id == run.id, Measurement.attempt == run.attempt)
         .order_by(Measurement.train_tokens)
     )
-    points = [TrajectoryPoint.model_validate({"train_tokens": m.train_tokens, "losses": m.losses}) for m in measured]
+    points = [LossPoint.model_validate({"train_tokens": m.train_tokens, "losses": m.losses}) for m in measured]
     return TrajectoryRead(run_id=run.id, points=points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from app.etags import Precondition
 from app.ids import new_id
 from app.models import Run, Study, Target
 from app.schemas.common import Page
+from app.schemas.runs import RunSource
 from app.schemas.studies import TargetIn
 from app.schemas.targets import TargetPatch, TargetRead
 from app.services.events import record
@@ -22,6 +24,8 @@ from app.services.studies import check_target_weights, find_study
 MOST_TARGETS = 2000
 # What decides how the values of runs are read.
 _FIXED_ONCE_MEASURED = ("direction", "definition_version")
+# What decides which of an agent's numbers is taken; for values from elsewhere it is a label that may be put right.
+_FIXED_ONCE_TRAINED = ("unit",)
 _ROWS_AT_ONCE = 1000
 
 
@@ -64,7 +68,8 @@ def change_target(
 
     Raises:
         PreconditionRequired, PreconditionFailed: the caller has not.
-        Conflict: the direction or the definition version of a target that has measured values.
+        Conflict: the direction or the definition version of a target that has measured values, or the unit of one
+            that has values of agents.
         InvalidRequest: no target would have a weight.
     """
     study = find_study(session, study_id, for_update=True)
@@ -72,12 +77,13 @@ def change_target(
     precondition.require(_read(target))
     given = body.model_dump(exclude_none=True)
     changed = {field: value for field, value in given.items() if getattr(target, field) != value}
-    fixed = [field for field in _FIXED_ONCE_MEASURED if field in changed]
-    if fixed and _is_measured(session, target):
-        raise Conflict(
-            f"target {name!r} has measured values, which would no longer mean what its {fixed[0]} says; "
-            "add a new target instead, and give this one the weight 0"
-        )
+    for fields, of in ((_FIXED_ONCE_MEASURED, tuple(RunSource)), (_FIXED_ONCE_TRAINED, (RunSource.PROXY,))):
+        fixed = [field for field in fields if field in changed]
+        if fixed and _is_measured(session, target, of):
+            raise Conflict(
+                f"target {name!r} has measured values, which would no longer mean what its {fixed[0]} says; "
+                "add a new target instead, and give this one the weight 0"
+            )
     for field, value in changed.items():
         setattr(target, field, value)
     check_target_weights(each.weight for each in study.targets)
@@ -88,10 +94,10 @@ def change_target(
     return _read(target)
 
 
-def _is_measured(session: Session, target: Target) -> bool:
+def _is_measured(session: Session, target: Target, by: Sequence[RunSource]) -> bool:
     # A JSON path cannot hold every name that a target may have, so the rows are looked through here.
-    measured = select(Run.losses).where(Run.study_id == target.study_id, Run.losses.is_not(None)).order_by(Run.id)
-    with session.scalars(measured, execution_options={"yield_per": _ROWS_AT_ONCE}) as rows:
+    measured = select(Run.losses).where(Run.study_id == target.study_id, Run.losses.is_not(None), Run.source.in_(by))
+    with session.scalars(measured.order_by(Run.id), execution_options={"yield_per": _ROWS_AT_ONCE}) as rows:
         return any(target.name in (losses or {}) for losses in rows)
 
 

@@ -34,7 +34,7 @@ from app.schemas.imports import ImportSettings, StudyImport
 from app.schemas.jobs import JobState
 from app.schemas.keys import KeyCreate, KeyUpdate
 from app.schemas.recommendations import RecommendationCreate, VerificationCreate
-from app.schemas.runs import RunCreate, RunFilter, RunState, RunUpdate, SuggestionCreate
+from app.schemas.runs import Loss, LossPoint, RunCreate, RunFilter, RunState, RunUpdate, SuggestionCreate
 from app.schemas.schedules import ScheduleCreate, SchedulePatch
 from app.schemas.studies import DomainIn, DomainSetCreate, StudyCreate, StudyPatch, StudyRead, TargetIn
 from app.schemas.targets import TargetPatch
@@ -107,7 +107,7 @@ def _play_agent(client: Client, study_id) -> None:
     client.complete(done.run_id, CompletionCreate(attempt=1, result=result))
     client.fail(failed.run_id, FailureCreate(attempt=1, reason="broken", retry=False))
     client.release(released.run_id, ReleaseCreate(attempt=1))
-    assert client.get_trajectory(done.run_id).points == [point]
+    assert client.get_trajectory(done.run_id).points == [LossPoint(train_tokens=2048, losses={"a": Loss(value=2.0)})]
     states = {run.id: run.state for run in client.all_runs(study_id, purpose="swarm") if run.source == "proxy"}
     expected = [RunState.SUCCEEDED, RunState.FAILED, RunState.QUEUED, RunState.CANCELLED]
     assert [states[run.run_id] for run in (done, failed, released, cancelled)] == expected
