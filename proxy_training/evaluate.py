@@ -8,6 +8,7 @@ The first token of a document has nothing before it and is not predicted.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,19 +109,35 @@ def _cut(text: np.ndarray, starts: Int[np.ndarray, " s"], context: int) -> Int[n
     return rows
 
 
-def evaluate(decoder: StackedDecoder, flat: Tensor, validation: ValidationSet) -> list[dict[str, Measured] | None]:
-    """The loss of every domain for each of the K proxies in ``flat`` (K, P); None for a proxy that has diverged."""
-    nats = _document_nats(decoder, flat, validation)
+class MeasurementStopped(Exception):
+    """A measurement was called off before its end; it may be made again."""
+
+
+def evaluate(
+    decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool] = lambda: False
+) -> list[dict[str, Measured] | None]:
+    """The loss of every domain for each of the K proxies in ``flat`` (K, P); None for a proxy that has diverged.
+
+    ``stopping`` is asked before every forward pass: a measurement may take minutes.
+
+    Raises:
+        MeasurementStopped: ``stopping`` said so.
+    """
+    nats = _document_nats(decoder, flat, validation, stopping)
     return [_measured(row, validation) if np.isfinite(row).all() else None for row in nats]
 
 
 @torch.inference_mode()
-def _document_nats(decoder: StackedDecoder, flat: Tensor, validation: ValidationSet) -> Float[np.ndarray, "K D"]:
+def _document_nats(
+    decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool]
+) -> Float[np.ndarray, "K D"]:
     proxies, device = flat.shape[0], flat.device
     windows, context = len(validation.tokens), validation.tokens.shape[1] - 1
     total = torch.zeros(proxies, len(validation.domain), dtype=torch.float64, device=device)
     step = max(1, _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"]) // (proxies * context))
     for first in range(0, windows, step):
+        if stopping():
+            raise MeasurementStopped
         # Windows are sorted by length: a chunk of short ones is cut to the longest of them.
         width = int(validation.lengths[min(first + step, windows) - 1])
         rows = torch.from_numpy(validation.tokens[first : first + step, : width + 1]).to(device)

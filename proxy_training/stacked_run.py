@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from proxy_training.checkpoint import CheckpointPolicy, MemberHeader, StackState
 from proxy_training.corpus_read import Corpus
-from proxy_training.evaluate import ValidationSet
+from proxy_training.evaluate import MeasurementStopped, ValidationSet
 from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
 from proxy_training.train import StackTrainer
 from proxy_training.work import Assignment, Watcher
@@ -61,38 +62,58 @@ class StackedRun:
     def run(self) -> None:
         """Train until every run has ended, nobody wants the rest, or the watcher says stop."""
         self._resume()
-        trainer = self._trainer
-        while trainer.members and trainer.step < trainer.steps:
+        while self._trainer.members:
             if self._watcher.stopping():
-                if self._unsaved_seconds > _WORTH_SAVING_SECONDS:
-                    self._save()
+                self._save_when_worthwhile()
                 return
             self._drop_unwanted()
-            if not trainer.members:
-                break
-            self._timed_step()
-            self._watcher.progressed(self._run_ids(), trainer.train_tokens)
+            try:
+                if not self._go_on():
+                    break
+            except MeasurementStopped:
+                continue
             if self._policy and self._unsaved_seconds > self._policy.every_seconds:
                 self._save()
         for path in self._saved:
             path.unlink(missing_ok=True)
 
-    def _timed_step(self) -> None:
-        members, wall, cpu = list(self._trainer.members), time.perf_counter(), time.process_time()
-        _, diverged = self._trainer.advance()
-        points = self._points() if self._trainer.step in self._measure_at else {}
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        self._unsaved_seconds += wall
-        for member in members:
-            self._members[member].wall_seconds += wall / len(members)
-            self._members[member].cpu_seconds += cpu / len(members)
+    def _go_on(self) -> bool:
+        """Do what comes next: measure, or train for a step. False when nothing is left to do."""
+        trainer = self._trainer
+        if self._measurement_is_due():
+            with self._timed():
+                points = trainer.measure(self._validation, self._watcher.stopping)
+            self._take(dict(zip(trainer.members, points, strict=True)))
+            return trainer.step < trainer.steps
+        if trainer.step == trainer.steps or not trainer.members:
+            return False
+        with self._timed():
+            _, diverged = trainer.advance()
         for member in diverged:
             self._end_diverged(member)
-        self._take(points)
+        self._watcher.progressed(self._run_ids(), trainer.train_tokens)
+        return True
 
-    def _points(self) -> dict[int, dict[str, Measured] | None]:
-        measured = self._trainer.measure(self._validation) if self._trainer.members else []
-        return dict(zip(self._trainer.members, measured, strict=True))
+    def _measurement_is_due(self) -> bool:
+        """Whether this step is one to measure after, and has not been: a stop may have come between the two."""
+        trainer = self._trainer
+        if trainer.step not in self._measure_at:
+            return False
+        trajectories = [self._members[member].trajectory for member in trainer.members]
+        return any(not points or points[-1].train_tokens < trainer.train_tokens for points in trajectories)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Share the seconds that pass among those that are now in the stack."""
+        members, wall, cpu = list(self._trainer.members), time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            self._unsaved_seconds += wall
+            for member in members:
+                self._members[member].wall_seconds += wall / len(members)
+                self._members[member].cpu_seconds += cpu / len(members)
 
     def _take(self, points: dict[int, dict[str, Measured] | None]) -> None:
         """Keep what was measured, and end the runs that are through."""
@@ -161,6 +182,10 @@ class StackedRun:
             member.trajectory = list(header.trajectory)
             member.wall_seconds, member.cpu_seconds = header.wall_seconds, header.cpu_seconds
         log.info("Resumed %d runs at step %d", len(self._members), state.step, extra={"event": "stack_resumed"})
+
+    def _save_when_worthwhile(self) -> None:
+        if self._unsaved_seconds > _WORTH_SAVING_SECONDS:
+            self._save()
 
     def _save(self) -> None:
         """Write a checkpoint; a full disk costs the checkpoint, not the training."""

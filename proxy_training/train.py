@@ -7,7 +7,7 @@ other proxy notices.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -89,9 +89,13 @@ class StackTrainer:
         self.optimizer.first, self.optimizer.second = first.to(self._device), second.to(self._device)
         self.step = step
 
-    def measure(self, validation: ValidationSet) -> list[dict[str, Measured] | None]:
-        """The losses of every row; None for one that has diverged."""
-        return evaluate(self.decoder, self.flat.detach(), validation)
+    def measure(self, validation: ValidationSet, stopping: Callable[[], bool]) -> list[dict[str, Measured] | None]:
+        """The losses of every row; None for one that has diverged.
+
+        Raises:
+            MeasurementStopped: ``stopping`` said so.
+        """
+        return evaluate(self.decoder, self.flat.detach(), validation, stopping)
 
     def realised(self, member: int) -> tuple[dict[str, float], dict[str, float]]:
         """What the member was really trained on until now: weights, and passes over each domain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from proxy_training import checkpoint as checkpoint_module
+from proxy_training import evaluate as evaluate_module
+from proxy_training import stacked_run as stacked_run_module
 from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.evaluate import ValidationSet
@@ -29,9 +32,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return make_corpus(folder, {"a": texts(0, 30), "b": texts(1, 30)}, context=16, validation_fraction=0.2)
 
 
-def train(specs: list[ProxySpec], corpus: Corpus, folder: Path | None = None, **keys: object) -> Recorder:
+def train(
+    specs: list[ProxySpec], corpus: Corpus, folder: Path | None = None, watcher: Recorder | None = None, **keys: object
+) -> Recorder:
     """Train ``specs`` as one stack, named by their seeds, with a checkpoint after every step."""
-    watcher = Recorder(**keys)  # type: ignore[arg-type]
+    watcher = watcher or Recorder(**keys)  # type: ignore[arg-type]
     validation = ValidationSet.of(corpus, 16, 8)
     policy = None if folder is None else CheckpointPolicy(Checkpoints(folder), EVERY_STEP)
     assignments = [Assignment(str(spec.seed), spec) for spec in specs]
@@ -155,3 +160,37 @@ def test_a_trajectory_has_the_losses_of_shorter_runs_with_the_same_rates(corpus:
     assert [point.train_tokens for point in trajectory] == [3 * STEP_TOKENS, 6 * STEP_TOKENS]
     assert trajectory[0].losses == train([short], corpus).result("0").losses
     assert recorder.points == [("0", trajectory[0])]
+
+
+class StopsInsideOfMeasurements(Recorder):
+    """Says stop at the third look after a step, which is in the middle of a measurement; later it is told no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    def stopping(self) -> bool:
+        self._looks += 1
+        return self._tokens >= 4 * STEP_TOKENS and self._looks >= 3
+
+    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
+        super().progressed(run_ids, train_tokens)
+        self._looks = 0
+
+
+@pytest.mark.parametrize("steps", [4, 6])
+def test_a_stop_in_the_middle_of_a_measurement_is_heard_and_costs_no_point(
+    steps: int, tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_module, "_CHUNK_TOKENS", {"cpu": 16, "cuda": 16})  # a window a look
+    monkeypatch.setattr(stacked_run_module, "_WORTH_SAVING_SECONDS", 0.0)
+    specs = some_runs(corpus, 2, steps=steps, measure_at_tokens=(4 * STEP_TOKENS,))
+    undisturbed = train(specs, corpus)
+    stopped = StopsInsideOfMeasurements()
+    train(specs, corpus, tmp_path, watcher=stopped)
+    assert stopped.points == []
+    assert stopped.outcomes == {}
+    resumed = train(specs, corpus, tmp_path)
+    for name in ("0", "1"):
+        assert resumed.progress.get(name, []) == [step * STEP_TOKENS for step in range(5, steps + 1)]
+        assert without_times(resumed.result(name)) == without_times(undisturbed.result(name))
