@@ -6,13 +6,14 @@ left by a process that died; the next one that makes a folder of this name remov
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from proxy_training.folder_lock import lock_folder
 
 _PART = ".part"
 _OLD = ".old"
@@ -55,7 +56,7 @@ def part_folder(place: Path) -> Iterator[PartFolder]:
         _sweep(place)
         path = place.parent / f".{place.name}.{secrets.token_hex(4)}{_PART}"
         path.mkdir()
-        lock = _lock(path, wait=False)
+        lock = lock_folder(path, wait=False)
     try:
         yield PartFolder(path, place)
     finally:
@@ -83,22 +84,11 @@ def _glob_escape(name: str) -> str:
 
 @contextmanager
 def _locked(folder: Path, wait: bool) -> Iterator[None]:
-    handle = _lock(folder, wait)
+    handle = lock_folder(folder, wait)
     try:
         yield
     finally:
         os.close(handle)
-
-
-def _lock(folder: Path, wait: bool) -> int:
-    """An open handle of ``folder`` that holds its lock until it is closed, at the latest when the process ends."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
 
 
 def _sync_folder(folder: Path) -> None:
