@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.proxy_training.text_corpora import make_corpus, names_in, texts
-from tests.proxy_training.training_cases import TINY, run_of, tiny_settings
 
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import SpecError
@@ -18,6 +16,8 @@ from proxy_training.llama_export import TrainedProxy, save_llama
 from proxy_training.llama_tokenizer import byte_tokenizer
 from proxy_training.model import StackedDecoder, layout_of
 from proxy_training.spec import ModelSpec
+from tests.proxy_training.text_corpora import make_corpus, names_in, texts
+from tests.proxy_training.training_cases import TINY, run_of, tiny_settings
 
 needs_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 
