@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _MIXTURE = {"code": 0.5, "law": 0.2, "web": 0.3}
-_SETTINGS = {"corpus_hash": "9f86d081884c7d65", "train_tokens": 1_048_576}
+_SETTINGS = {"corpus_hash": "9f86d081884c7d65", "train_tokens": 1_048_576, "model": {"preset": "1M"}}
 _RESULT = {
     "status": "succeeded",
     "train_tokens": 1_048_576,

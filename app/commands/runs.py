@@ -87,6 +87,9 @@ def queue(
     ],
     asked: MixtureOptions,
     connection: ConnectionOptions,
+    model: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Shape of the model by its size, such as 15M.")
+    ] = None,
     train_seed: Annotated[
         list[int] | None, typer.Option(min=0, help="Train every mixture with this seed; repeatable [default: 0].")
     ] = None,
@@ -98,7 +101,7 @@ def queue(
     from app.online import lookups, output, run_sources
     from app.terminal import say
 
-    body = run_sources.read_settings(settings)
+    body = run_sources.read_settings(settings, model)
     with connected(connection) as client:
         found = lookups.find_study(client, study)
         wanted = run_sources.wanted_mixtures(client, found, asked)

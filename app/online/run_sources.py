@@ -8,15 +8,18 @@ from app.calls.errors import ClientError
 from app.client import Client
 from app.formats.queries import read_queries
 from app.mixture_options import MixtureOptions
-from app.online.bodies import read_body
+from app.online.bodies import body_of, read_json
 from app.schemas.runs import RunCreate, SuggestionCreate
 from app.schemas.studies import StudyRead
 from proxy_training.spec import ProxySettings
 
 
-def read_settings(path: Path) -> ProxySettings:
-    """The settings of proxy runs in a JSON file."""
-    return read_body(ProxySettings, path)
+def read_settings(path: Path, preset: str | None) -> ProxySettings:
+    """The settings of proxy runs in a JSON file; ``preset`` names the shape of the model where the file does not."""
+    told = read_json(path)
+    if preset is not None and isinstance(told, dict) and isinstance(told.get("model", {}), dict):
+        told = told | {"model": told.get("model", {}) | {"preset": preset}}
+    return body_of(ProxySettings, told, str(path))
 
 
 def wanted_mixtures(client: Client, study: StudyRead, asked: MixtureOptions) -> list[tuple[str, dict[str, float]]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.db import Database
+from app.models import Run
 from tests.app.study_bodies import (
     SETTINGS,
     claim,
@@ -294,6 +297,22 @@ def test_an_external_id_is_unique_in_its_study(api: TestClient, study: str) -> N
     assert "'b' is given twice" in twice.json()["detail"]
     assert len(listed(api, study)) == 1, "a batch is taken whole or not at all"
     assert add_runs(api, create_study(api), named).status_code == 201
+
+
+def test_a_preset_is_stored_as_the_numbers_that_it_stands_for(api: TestClient, study: str, database: Database) -> None:
+    settings = SETTINGS | {"train_tokens": 65_536, "model": {"preset": "15M", "context": 128}}
+    made = queue_runs(api, study, 1, settings=settings)[0]
+    with database.read() as session:
+        stored = session.get_one(Run, UUID(made["id"])).settings
+    assert stored is not None
+    assert "preset" not in stored["model"]
+    assert [stored["model"][name] for name in ("d_model", "n_layers", "n_heads", "d_ff", "context")] == [
+        *(384, 8, 6, 1024),
+        128,
+    ]
+    assert abs(made["model_params"] - 15e6) < 1e6
+    shown = api.get("/v1/openapi.json").json()["components"]["schemas"]
+    assert any("15M" in str(schema.get("properties", {}).get("preset")) for schema in shown.values())
 
 
 def test_losses_may_carry_their_standard_error_and_a_trajectory(api: TestClient, study: str) -> None:

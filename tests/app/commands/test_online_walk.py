@@ -22,6 +22,7 @@ from app.local_key import ADMIN_KEY_FILE, local_key
 from app.online.study_sources import study_body
 from app.schemas.events import EventQuery
 from app.schemas.studies import StudyPatch
+from proxy_training.spec import ModelSpec
 from tests.app.swarm_tables import DOMAINS, write_rows, write_swarm
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -158,6 +159,10 @@ def test_runs_are_queued_cancelled_and_tried_again(tmp_path: Path, answer: Ask, 
     assert answer("runs", "retry", first)["items"][0]["state"] == "queued"
     assert answer("runs", "exclude", first)["items"][0]["exclude_from_fit"] is True
     assert answer("runs", "cancel-queued", "queue") == {"cancelled": 1}
+    larger = answer("runs", "queue", "queue", "--settings", settings, "--count", "1", "--model", "0.2M")["runs"]
+    assert larger[0]["model_params"] == ModelSpec.model_validate({"preset": "0.2M"}).non_embedding_params
+    wrong = refusal("runs", "queue", "queue", "--settings", settings, "--count", "1", "--model", "0.3M")
+    assert f"{settings}, model: there is no preset '0.3M'; there are 0.03M, 0.2M, 1M" in " ".join(wrong.split())
     assert "give either --count" in refusal("runs", "queue", "queue", "--settings", settings)
     settings.write_text('{"corpus_hash": "c",\n "train_tokens": }')
     assert f"{settings}, line 2, column 18: " in refusal("runs", "queue", "queue", "--settings", settings)
