@@ -7,10 +7,11 @@ The service writes a :class:`ProxySpec`, an agent answers with a :class:`ProxyRe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from proxy_training.exact_numbers import ExactNumbers
 from proxy_training.model_presets import PRESETS, PresetName
@@ -255,3 +256,48 @@ class ProxyResult(Record):
         if self.status == "diverged" and self.losses:
             raise ValueError("a diverged run must not report losses")
         return self
+
+
+RunId = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class NamedSpec(Record):
+    """A run by its name: a line of a file of specs."""
+
+    run_id: RunId
+    spec: ProxySpec
+
+
+class NamedResult(Record):
+    """What a run measured, by the run's name: a line of a file of results."""
+
+    run_id: RunId
+    result: ProxyResult
+
+
+Named = TypeVar("Named", NamedSpec, NamedResult)
+
+
+def parse_lines(kind: type[Named], lines: Iterable[bytes], where: str) -> list[Named]:
+    """The records of JSON lines; blank lines are skipped.
+
+    Raises:
+        ValueError: a line is no such record, or names a run again; the sentence names the line, and ``where`` it is.
+    """
+    known: dict[str, int] = {}
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = kind.model_validate_json(line)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in wrong["loc"])
+            reason = wrong["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{where}, line {number}{f', {field}' if field else ''}: {reason}") from None
+        if record.run_id in known:
+            raise ValueError(f"{where}, line {number}: run {record.run_id!r} is in line {known[record.run_id]} already")
+        known[record.run_id] = number
+        records.append(record)
+    return records

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from proxy_training.errors import CorpusError, ProxyError, SpecError
-from proxy_training.spec import ProxyResult, ProxySpec, Record, TrajectoryPoint
+from proxy_training.spec import NamedSpec, ProxyResult, Record, TrajectoryPoint
 from proxy_training.work import Assignment, Failure, Outcome, Watcher
 
 # Who watches looks a few times a second; a tiny model does a thousand steps in that time.
@@ -90,11 +90,8 @@ Message = Progressed | PointMeasured | Ended | BatchOver
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
-class AssignedRun(Record):
+class AssignedRun(NamedSpec):
     """An assignment as it travels."""
-
-    run_id: str
-    spec: ProxySpec
 
     @classmethod
     def of(cls, assignment: Assignment) -> AssignedRun:
