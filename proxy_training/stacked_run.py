@@ -14,9 +14,12 @@ import torch
 from proxy_training.checkpoint import CheckpointPolicy, MemberHeader, StackState
 from proxy_training.corpus_read import Corpus
 from proxy_training.evaluate import MeasurementStopped, ValidationSet
+from proxy_training.llama_export import TrainedProxy
+from proxy_training.metrics_command import MeasurementFailed
+from proxy_training.point_hooks import PointHook
 from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
 from proxy_training.train import StackTrainer
-from proxy_training.work import Assignment, Watcher
+from proxy_training.work import Assignment, Failure, Watcher
 
 # A stop that loses less than this is not worth a file.
 _WORTH_SAVING_SECONDS = 3.0
@@ -37,6 +40,9 @@ class _Member:
 class StackedRun:
     """Trains one stack and tells ``watcher`` of everything that happens to its runs.
 
+    Args:
+        hook: is shown every model that was measured.
+
     Raises:
         SpecError: the runs cannot share a stack, or do not fit the corpus.
     """
@@ -49,9 +55,12 @@ class StackedRun:
         watcher: Watcher,
         device: torch.device,
         policy: CheckpointPolicy | None = None,
+        hook: PointHook | None = None,
     ) -> None:
         self._trainer = StackTrainer([assignment.spec for assignment in assignments], corpus, device)
         self._members = [_Member(assignment) for assignment in assignments]
+        self._corpus = corpus
+        self._hook = hook
         self._validation = validation
         self._watcher = watcher
         self._policy = policy
@@ -116,22 +125,43 @@ class StackedRun:
                 self._members[member].cpu_seconds += cpu / len(members)
 
     def _take(self, points: dict[int, dict[str, Measured] | None]) -> None:
-        """Keep what was measured, and end the runs that are through."""
-        healthy = [member for member, losses in points.items() if losses is not None]
-        results = {}
-        for member in healthy:
-            point = TrajectoryPoint(train_tokens=self._trainer.train_tokens, losses=points[member] or {})
-            self._members[member].trajectory.append(point)
+        """Keep what was measured, and end the runs that are through or cannot be measured as asked.
+
+        Raises:
+            MeasurementStopped: a stop has come before the hook was through with all of them.
+        """
+        left = set()
+        for member, losses in points.items():
+            known = self._members[member]
+            if known.trajectory and known.trajectory[-1].train_tokens == self._trainer.train_tokens:
+                continue  # measured before the stop that made us measure again
+            try:
+                point = None if losses is None else self._point(member, losses)
+            except MeasurementFailed as error:
+                self._watcher.ended(known.assignment.run_id, Failure(str(error), retry=True))
+                left.add(member)
+                continue
+            if point is None:
+                self._end_diverged(member)
+                left.add(member)
+                continue
+            known.trajectory.append(point)
             if self._trainer.step < self._trainer.steps:
-                self._watcher.measured(self._members[member].assignment.run_id, point)
+                self._watcher.measured(known.assignment.run_id, point)
             else:
-                results[member] = self._result(member, point)
-        if len(healthy) < len(points):
-            self._trainer.keep(healthy)
-        for member in points.keys() - set(healthy):
-            self._end_diverged(member)
-        for member, result in results.items():
-            self._watcher.ended(self._members[member].assignment.run_id, result)
+                self._watcher.ended(known.assignment.run_id, self._result(member, point))
+        if left:
+            self._trainer.keep(set(self._trainer.members) - left)
+
+    def _point(self, member: int, losses: dict[str, Measured]) -> TrajectoryPoint:
+        """The losses, and the metrics that the hook measures beside them."""
+        trainer, metrics = self._trainer, {}
+        if self._hook is not None:
+            run = self._members[member].assignment
+            row = trainer.flat.detach()[trainer.members.index(member)]
+            proxy = TrainedProxy(run.run_id, run.spec, self._corpus, trainer.train_tokens, row)
+            metrics = self._hook.at_point(proxy, losses, trainer.step == trainer.steps, self._watcher.stopping)
+        return TrajectoryPoint(train_tokens=trainer.train_tokens, losses=losses, metrics=metrics)
 
     def _result(self, member: int, last: TrajectoryPoint) -> ProxyResult:
         weights, epochs = self._trainer.realised(member)
@@ -140,6 +170,7 @@ class StackedRun:
             status="succeeded",
             train_tokens=last.train_tokens,
             losses=last.losses,
+            metrics=last.metrics,
             trajectory=tuple(known.trajectory),
             realised_weights=weights,
             epochs=epochs,

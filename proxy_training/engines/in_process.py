@@ -13,6 +13,7 @@ from proxy_training.corpus_read import Corpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import ProxyError, SpecError
 from proxy_training.evaluate import ValidationSet
+from proxy_training.point_hooks import PointHook, hook_of
 from proxy_training.sampler import SequenceSampler
 from proxy_training.spec import ProxySettings
 from proxy_training.stack_size import preferred_stack
@@ -35,6 +36,7 @@ class InProcessEngine(Engine):
         if options.slots not in (None, 1):
             raise ProxyError(f"the engine {self.name!r} trains one batch at a time, not {options.slots}")
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._hook = hook_of(options.metrics_command, options.keep_models)
         self._corpora: dict[Path, Corpus] = {}
         self._validations: dict[tuple[Path, int, int], ValidationSet] = {}
 
@@ -51,12 +53,12 @@ class InProcessEngine(Engine):
         assert corpus_folder is not None
         torch.set_num_threads(1)  # two threads on a loaded machine are several times slower than one
         corpus = self._open(corpus_folder)
-        fitting = [assignment for assignment in assignments if _fits(assignment, corpus, watcher)]
+        fitting = [assignment for assignment in assignments if _fits(assignment, corpus, self._hook, watcher)]
         if not fitting:
             return
         settings = fitting[0].spec.settings
         validation = self._validation(corpus_folder, settings.model.context, settings.eval_sequences)
-        StackedRun(fitting, corpus, validation, watcher, self._device, self._options.policy).run()
+        StackedRun(fitting, corpus, validation, watcher, self._device, self._options.policy, self._hook).run()
 
     def _open(self, folder: Path) -> Corpus:
         if folder not in self._corpora:
@@ -71,8 +73,10 @@ class InProcessEngine(Engine):
         return self._validations[key]
 
 
-def _fits(assignment: Assignment, corpus: Corpus, watcher: Watcher) -> bool:
+def _fits(assignment: Assignment, corpus: Corpus, hook: PointHook | None, watcher: Watcher) -> bool:
     try:
+        if hook is not None:
+            hook.check(assignment.spec.settings.model)
         SequenceSampler(corpus, assignment.spec)
     except SpecError as error:
         watcher.ended(assignment.run_id, Failure(str(error), retry=False))
