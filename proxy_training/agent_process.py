@@ -48,10 +48,8 @@ def run_agent(setup: AgentSetup, stop: StopRequest) -> None:
     Raises:
         ProxyError: saying which of its inputs is wrong, or why it cannot go on.
     """
-    if setup.engine not in ENGINES:
-        raise ProxyError(f"there is no engine {setup.engine!r}; there are {', '.join(sorted(ENGINES))}")
-    kind = ENGINES[setup.engine]
-    corpora = _data(setup, kind)
+    kind = engine_kind(setup.engine)
+    corpora = data_at_hand(kind, setup.corpora, setup.corpus_names)
     checkpoints = Checkpoints(setup.spool / "checkpoints")
     try:
         spool = Spool(setup.spool / "reports")
@@ -69,12 +67,27 @@ def run_agent(setup: AgentSetup, stop: StopRequest) -> None:
         Agent(client, registration, engine, corpora, spool, setup.options, stop).run()
 
 
-def _data(setup: AgentSetup, kind: type[Engine]) -> dict[str, Path | None]:
-    """The corpora at hand, by hash or name."""
-    if setup.corpus_names and kind.reads_corpora:
+def engine_kind(name: str) -> type[Engine]:
+    """The engine of that name.
+
+    Raises:
+        ProxyError: there is none; naming those that there are.
+    """
+    if name not in ENGINES:
+        raise ProxyError(f"there is no engine {name!r}; there are {', '.join(sorted(ENGINES))}")
+    return ENGINES[name]
+
+
+def data_at_hand(kind: type[Engine], corpora: Sequence[Path], corpus_names: Sequence[str]) -> dict[str, Path | None]:
+    """The folder of every corpus by its hash; None where only a trainer of the user's own knows the data, by name.
+
+    Raises:
+        ProxyError: nothing is named, or names are given to an engine that reads corpora itself.
+    """
+    if corpus_names and kind.reads_corpora:
         raise ProxyError(f"the engine {kind.name!r} trains on tokenised corpora; name their folders with --corpus")
-    if not setup.corpora and not setup.corpus_names:
+    if not corpora and not corpus_names:
         wanted = "--corpus DIR" if kind.reads_corpora else "--corpus DIR or --corpus-name NAME"
         raise ProxyError(f"no data is named to train on; give {wanted}")
-    names: dict[str, Path | None] = dict.fromkeys(setup.corpus_names)
-    return names | {Corpus.open(folder).corpus_hash: folder for folder in setup.corpora}
+    names: dict[str, Path | None] = dict.fromkeys(corpus_names)
+    return names | {Corpus.open(folder).corpus_hash: folder for folder in corpora}
