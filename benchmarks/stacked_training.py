@@ -27,7 +27,7 @@ from proxy_training.corpus_read import Corpus
 from proxy_training.sampler import SequenceSampler
 from proxy_training.schedules import learning_rate
 from proxy_training.spec import ModelSpec, ProxySettings, ProxySpec, Stage
-from proxy_training.stack_size import preferred_stack
+from proxy_training.stack_size import fastest_stack
 from proxy_training.train import StackTrainer
 
 SIZES = {
@@ -105,7 +105,7 @@ def report(name: str, model: ModelSpec, corpus: Corpus, options: argparse.Namesp
     for stack in options.stacks:
         arms[f"stack of {stack}"] = (stack, lambda stack=stack: train_stack(specs[:stack], corpus))
     speeds = measure(arms, options.rounds, options.tokens)
-    chosen = preferred_stack(model, torch.device("cpu"))
+    chosen = fastest_stack(specs[0].settings, "cpu")
     print(f"\n{name}: {model.non_embedding_params / 1e6:.3f}M parameters; agents stack {chosen} on a CPU")
     print(f"  last training loss: plain {plain:.4f}, stacked trainer {ours:.4f}")
     alone = speeds.get("stack of 1", speeds["plain loop"])

@@ -1,25 +1,55 @@
-"""How many proxies to train as one.
+"""How many proxies to train as one: the number that is fastest, unless memory holds fewer.
 
 Stacking saves the cost of launching operations, which only small models feel; on a CPU larger stacks also fall out of
-its caches. ``benchmarks/stacked_training.py`` measures what is stated here.
+its caches.
 """
 
 from __future__ import annotations
 
 import torch
 
-from proxy_training.spec import ModelSpec
+from proxy_training.free_memory import free_bytes
+from proxy_training.spec import ProxySettings
+from proxy_training.stack_memory import stack_memory
 
-# (largest non-embedding parameters, stack): the first row that holds decides; beyond the last one at a time.
-_STACKS = {
-    "cpu": ((120_000, 4), (400_000, 2)),
-    "cuda": ((2_000_000, 16), (8_000_000, 8), (30_000_000, 4)),
-}
+# (largest non-embedding parameters, stack): the first row that holds decides; beyond the last one at a time. Measured
+# on one thread by benchmarks/stacked_training.py for presets up to 5M; larger ones do more work an operation still.
+_CPU_STACKS = ((120_000, 4), (400_000, 2))
+# By arithmetic, not measured: a step launches about 500 operations for four layers, whatever the stack; one launch
+# takes some 5 microseconds, and small matrix products reach about 1e14 operations a second. Stacking pays until the
+# work of all members takes as long as the launches.
+_LAUNCHES_A_LAYER = 125
+_LAUNCH_SECONDS = 5e-6
+_GPU_FLOPS = 1e14
+_LARGEST_GPU_STACK = 32
+# Estimates were .82 to .96 of measured peaks (benchmarks/stack_memory.py), and others need memory, too.
+_SHARE_OF_FREE = 0.7
 
 
-def preferred_stack(model: ModelSpec, device: torch.device) -> int:
-    """The number of proxies of ``model`` that train fastest together on ``device``."""
-    for params, stack in _STACKS.get(device.type, ()):
-        if model.non_embedding_params <= params:
-            return stack
-    return 1
+def preferred_stack(settings: ProxySettings, device: torch.device) -> int:
+    """The number of proxies that train fastest together on ``device`` and fit what is free there now."""
+    return min(fastest_stack(settings, device.type), fitting_stack(settings, device.type, free_bytes(device)))
+
+
+def fastest_stack(settings: ProxySettings, device_type: str) -> int:
+    """The number of proxies that train fastest together, were there memory without end."""
+    params = settings.model.non_embedding_params
+    if device_type == "cpu":
+        return next((stack for most, stack in _CPU_STACKS if params <= most), 1)
+    launching = settings.model.n_layers * _LAUNCHES_A_LAYER * _LAUNCH_SECONDS
+    working = 6 * params * settings.batch_sequences * settings.model.context / _GPU_FLOPS
+    stack = 1
+    while stack < _LARGEST_GPU_STACK and stack * working < launching:
+        stack *= 2
+    return stack
+
+
+def fitting_stack(settings: ProxySettings, device_type: str, free: int) -> int:
+    """The number of proxies that train in ``free`` bytes; 1 even where that may be too many."""
+    return max(1, int(_SHARE_OF_FREE * free) // needed_bytes(settings, device_type))
+
+
+def needed_bytes(settings: ProxySettings, device_type: str, stack: int = 1) -> int:
+    """Estimated bytes of a stack at its worst moment."""
+    half = settings.precision == "bf16" or (settings.precision == "auto" and device_type == "cuda")
+    return stack * stack_memory(settings, activation_bytes=2 if half else 4).member_bytes

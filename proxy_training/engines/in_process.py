@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +9,9 @@ from typing import ClassVar
 import torch
 
 from proxy_training.corpus_read import Corpus
+from proxy_training.devices import device_name, training_device
 from proxy_training.engines.base import Engine, EngineOptions
+from proxy_training.engines.halving import StackHalving
 from proxy_training.errors import ProxyError, SpecError
 from proxy_training.evaluate import ValidationSet
 from proxy_training.point_hooks import PointHook, hook_of
@@ -35,19 +36,18 @@ class InProcessEngine(Engine):
         super().__init__(options)
         if options.slots not in (None, 1):
             raise ProxyError(f"the engine {self.name!r} trains one batch at a time, not {options.slots}")
-        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device or training_device()
+        self._halving = StackHalving(self._device)
         self._hook = hook_of(options.metrics_command, options.keep_models)
         self._corpora: dict[Path, Corpus] = {}
         self._validations: dict[tuple[Path, int, int], ValidationSet] = {}
 
     @property
     def device(self) -> str:
-        if self._device.type == "cuda":
-            return torch.cuda.get_device_name(self._device)
-        return f"cpu, {platform.machine()}, 1 thread"
+        return device_name(self._device)
 
     def preferred_stack(self, settings: ProxySettings) -> int:
-        return preferred_stack(settings.model, self._device)
+        return self._halving.largest(settings, preferred_stack(settings, self._device))
 
     def train(self, assignments: Sequence[Assignment], corpus_folder: Path | None, watcher: Watcher) -> None:
         assert corpus_folder is not None
@@ -58,7 +58,11 @@ class InProcessEngine(Engine):
             return
         settings = fitting[0].spec.settings
         validation = self._validation(corpus_folder, settings.model.context, settings.eval_sequences)
-        StackedRun(fitting, corpus, validation, watcher, self._device, self._options.policy, self._hook).run()
+
+        def train(part: Sequence[Assignment], watcher: Watcher) -> None:
+            StackedRun(part, corpus, validation, watcher, self._device, self._options.policy, self._hook).run()
+
+        self._halving.train(fitting, watcher, train)
 
     def _open(self, folder: Path) -> Corpus:
         if folder not in self._corpora:

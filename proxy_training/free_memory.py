@@ -1,0 +1,63 @@
+"""How much memory there is to train in: a GPU's own, or what the machine and its control group leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+# Files of a control group: (limit, use) of versions 2 and 1, in bytes.
+_GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+_GROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can be taken on ``device`` at this moment."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    return free_host_bytes()
+
+
+def free_host_bytes(proc: Path = Path("/proc"), group_roots: tuple[Path, ...] = _GROUP_ROOTS) -> int:
+    """Bytes that this process can take without swapping or being killed for it.
+
+    Args:
+        proc, group_roots: where the kernel tells of itself.
+    """
+    left = [_available(proc / "meminfo")]
+    paths = _group_paths(proc / "self" / "cgroup")
+    for root in group_roots:
+        for path in paths:
+            # A container sees its own group at the root, whatever its path outside is.
+            for folder in {root, root / path.lstrip("/")}:
+                left += _left_in_group(folder)
+    return max(0, min(left))
+
+
+def _available(meminfo: Path) -> int:
+    for line in meminfo.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    raise OSError(f"{meminfo} does not tell MemAvailable")
+
+
+def _group_paths(file: Path) -> list[str]:
+    """The groups of this process that may limit memory."""
+    try:
+        lines = [line.split(":", 2) for line in file.read_text().splitlines()]
+    except OSError:
+        return []
+    return [path for _, controllers, path in lines if controllers == "" or "memory" in controllers.split(",")]
+
+
+def _left_in_group(folder: Path) -> list[int]:
+    for limit_name, use_name in _GROUP_FILES:
+        try:
+            limit, use = (folder / limit_name).read_text().strip(), (folder / use_name).read_text().strip()
+        except OSError:
+            continue
+        if limit != "max":
+            return [int(limit) - int(use)]
+    return []
