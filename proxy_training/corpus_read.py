@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -29,7 +30,7 @@ class Corpus:
         self.folder = folder
         self.manifest = manifest
         self._by_name = {domain.name: domain for domain in manifest.domains}
-        self._maps: dict[str, np.ndarray] = {}
+        self._maps: dict[str, mmap.mmap] = {}
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> Corpus:
@@ -86,6 +87,22 @@ class Corpus:
         """The UTF-8 bytes of every validation document, in the same order."""
         return self._index(self._domain(domain).validation)[:, 2].tolist()
 
+    def check_opened(self) -> None:
+        """Look again at the sizes of all opened files.
+
+        Reading a map beyond the end of its file kills the process (SIGBUS). A file that is cut short in the moment
+        between this look and the reading still does.
+
+        Raises:
+            CorpusError: a file has been cut short since it was opened.
+        """
+        for name, mapped in self._maps.items():
+            if (size := mapped.size()) < len(mapped):
+                raise CorpusError(
+                    f"{self.folder / name} was cut short while it was in use, from {len(mapped)} bytes to {size}; "
+                    "build the corpus again"
+                )
+
     def _domain(self, name: str) -> DomainManifest:
         if name not in self._by_name:
             raise CorpusError(f"the corpus {self.folder} has no domain {name!r}; it has {', '.join(self.domains)}")
@@ -100,11 +117,11 @@ class Corpus:
     def _map(self, file: ShardFile, dtype: np.dtype) -> np.ndarray:
         if file.file not in self._maps:
             try:
-                mapped = np.memmap(self.folder / file.file, dtype=dtype, mode="r")
+                with (self.folder / file.file).open("rb") as stream:  # as long as the manifest says, or a ValueError
+                    self._maps[file.file] = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as exc:
                 raise CorpusError(f"{self.folder / file.file} cannot be read: {exc}") from exc
-            self._maps[file.file] = np.asarray(mapped)  # a plain view: indexing a memmap costs several times as much
-        return self._maps[file.file]
+        return np.frombuffer(self._maps[file.file], dtype=dtype)
 
 
 class _Documents(Sequence[np.ndarray]):

@@ -3,62 +3,55 @@
 Two rules make runs comparable (common random numbers):
 
 - the domain of every sequence follows from the weights alone, see ``domain_schedule.py``;
-- the j-th sequence of a domain is the same in every run with the same seed, whatever the mixture. A domain is cut
-  into windows of ``context`` tokens that do not overlap (the label of a window's last token is the next window's
-  first); an epoch is a permutation of the windows that depends on seed, domain name and epoch only.
+- the j-th sequence of a domain is the same in every run with the same draw seed, whatever the mixture, see
+  ``window_order.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int, UInt
+from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import Field, ValidationError
 
 from proxy_training.corpus_read import Corpus
-from proxy_training.domain_schedule import DomainSchedule
-from proxy_training.errors import SpecError
-from proxy_training.permutation import Permutation
-from proxy_training.spec import ProxySpec
+from proxy_training.domain_schedule import AskedCounts, DomainSchedule
+from proxy_training.errors import CorpusError, SpecError
+from proxy_training.repetition import DomainUse, matched_windows
+from proxy_training.spec import NonNegative, ProxySpec, Record, Stage
+from proxy_training.steered_schedule import SteeredSchedule
+from proxy_training.window_order import WindowOrder
 
-# Sequences that are scheduled at once. Steps inside of a block are free; going back costs the block again.
-_BLOCK_SEQUENCES = 4096
+# What is scheduled and read at once. Steps inside of a block are free; going back costs the block again.
+_BLOCK_SEQUENCES, _BLOCK_TOKENS = 1024, 2**18
 
 
-class WindowOrder:
-    """The endless order of the windows of one domain: epoch after epoch, each in its own permutation."""
+class WeightChange(Record):
+    """New weights from a step (counted from 0) on, which were not known before it."""
 
-    def __init__(self, name: str, tokens: UInt[np.ndarray, " tokens"], context: int, seed: int) -> None:
-        self.windows = (len(tokens) - 1) // context  # the last token of a window needs one more as its label
-        self._name = name
-        self._context = context
-        self._seed = seed
-
-    def starts(self, nth: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The first token of the ``nth`` sequences of this domain; n rises."""
-        epochs, places = np.divmod(nth, self.windows)
-        starts = np.empty_like(nth)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            order = Permutation(self.windows, f"{self._seed}/{epoch}/{self._name}")
-            starts[here] = order(places[here]) * self._context
-        return starts
+    from_step: Annotated[int, Field(ge=0)]
+    weights: dict[str, NonNegative]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """The sequences of some steps: domain and first token of each, and what every domain gave before."""
+    """The sequences of some steps: domain and text of each, and what every domain gave before."""
 
     number: int
     domains: Int[np.ndarray, " n"]
-    starts: Int[np.ndarray, " n"]
+    tokens: UInt[np.ndarray, "n context+1"]
     given_before: Int[np.ndarray, " k"]
 
 
 class SequenceSampler:
     """The batches of one run; the same spec and corpus give the same batches on every machine.
 
-    ``train_tokens`` that are no whole number of steps are rounded down to one.
+    ``train_tokens`` that are no whole number of steps are rounded down to one. ``stages`` are those of the spec, with
+    all changes so far.
 
     Raises:
         SpecError: when the spec is for another corpus, or asks for a domain that this one cannot give.
@@ -69,38 +62,102 @@ class SequenceSampler:
         self.context = settings.model.context
         self.batch_sequences = settings.batch_sequences
         self.steps = settings.train_tokens // (self.batch_sequences * self.context)
-        self.domains = _domains_of(spec, corpus)  # those with a weight, in the order of the corpus
-        self._arrays = [corpus.train_array(name) for name in self.domains]
-        self._orders = [
-            WindowOrder(name, tokens, self.context, spec.seed)
-            for name, tokens in zip(self.domains, self._arrays, strict=True)
-        ]
-        self._schedule = DomainSchedule(spec.stages, self.domains, self.context)
-        self._steps_per_block = max(1, _BLOCK_SEQUENCES // self.batch_sequences)
+        self.domains = corpus.domains
+        self.stages = spec.stages
+        self.changes: tuple[WeightChange, ...] = ()
+        self._corpus = corpus
+        self._spec = spec
+        _check_corpus(spec, corpus)
+        _check_domains(spec.stages, corpus, self.context)
+        asked = AskedCounts(spec.stages, self.domains, self.context)
+        self._orders = self._orders_of(spec.stages, asked)
+        self._known = DomainSchedule(asked)
+        self._schedule: DomainSchedule | SteeredSchedule = self._known
+        block_sequences = min(_BLOCK_SEQUENCES, _BLOCK_TOKENS // self.context)
+        self._steps_per_block = max(1, block_sequences // self.batch_sequences)
         self._given_before = [np.zeros(len(self.domains), dtype=np.int64)]  # of every block reached so far
         self._block: _Block | None = None
 
     def batch(self, step: int) -> Int[np.ndarray, "batch context+1"]:
-        """The tokens of one step, 0 .. ``steps - 1``: the inputs and, one further, their labels."""
+        """The tokens of one step, 0 .. ``steps - 1``: the inputs and, one further, their labels.
+
+        Raises:
+            CorpusError: the corpus has been damaged since it was opened.
+        """
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step} lies outside of 0 .. {self.steps - 1}")
         block = self._block_of(step)
         first = (step % self._steps_per_block) * self.batch_sequences
-        rows = slice(first, first + self.batch_sequences)
-        tokens = np.empty((self.batch_sequences, self.context + 1), dtype=np.int64)
-        for row, (j, start) in enumerate(zip(block.domains[rows].tolist(), block.starts[rows].tolist(), strict=True)):
-            tokens[row] = self._arrays[j][start : start + self.context + 1]
-        return tokens
+        return block.tokens[first : first + self.batch_sequences].astype(np.int64)
+
+    def change_weights(self, change: WeightChange) -> None:
+        """Train on other weights from a step on, until the end of the run or the next change.
+
+        Earlier steps stay as they were; what they owe to a domain, or gave it too much, is evened out, so that the
+        counts since the start of the run follow the weights of every time as closely as ``steered_schedule.py``
+        states. Made again in the same order, the same changes give the same batches.
+
+        Raises:
+            SpecError: the weights are no mixture, the corpus cannot give them, or the step lies before an earlier
+                change or outside of the run; nothing has changed then.
+        """
+        earliest = self.changes[-1].from_step if self.changes else 0
+        if not earliest <= change.from_step < self.steps:
+            raise SpecError(
+                f"weights cannot change from step {change.from_step} on; steps {earliest} .. {self.steps - 1} may"
+            )
+        stages = self._changed_stages(change)
+        _check_domains(stages, self._corpus, self.context)
+        asked = AskedCounts(stages, self.domains, self.context)
+        self._orders = self._orders_of(stages, asked)
+        self.stages = stages
+        self.changes = (*self.changes, change)
+        self._schedule = SteeredSchedule(self._known, self.changes[0].from_step * self.batch_sequences, asked)
+        changed = change.from_step // self._steps_per_block
+        del self._given_before[changed + 1 :]
+        if self._block is not None and self._block.number >= changed:
+            self._block = None
 
     def realised_weights(self, steps: int) -> dict[str, float]:
         """The share of every domain in the first ``steps`` steps."""
         given = self._given(steps)
-        return dict(zip(self.domains, (given / max(1, given.sum())).tolist(), strict=True))
+        total = max(1, int(given.sum()))
+        return {self.domains[j]: int(given[j]) / total for j in self._orders}
 
     def epochs(self, steps: int) -> dict[str, float]:
-        """How often the first ``steps`` steps went through every domain; 1 is every window once."""
+        """How often the first ``steps`` steps went through what is kept of every domain; 1 is every window once."""
         given = self._given(steps)
-        return {name: int(n) / order.windows for name, order, n in zip(self.domains, self._orders, given, strict=True)}
+        return {self.domains[j]: int(given[j]) / order.kept for j, order in self._orders.items()}
+
+    def _changed_stages(self, change: WeightChange) -> tuple[Stage, ...]:
+        from_token = change.from_step * self.batch_sequences * self.context
+        kept = [stage for stage in self.stages if stage.from_token < from_token]
+        if kept:
+            kept[-1] = kept[-1].model_copy(update={"to_token": min(kept[-1].to_token, from_token)})
+        end = self._spec.settings.train_tokens
+        try:
+            return (*kept, Stage(from_token=from_token, to_token=end, weights=change.weights))
+        except ValidationError as exc:
+            raise SpecError(exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from exc
+
+    def _orders_of(self, stages: Sequence[Stage], asked: AskedCounts) -> dict[int, WindowOrder]:
+        """The orders of all domains with a weight, by their place in the corpus."""
+        sequences = self.steps * self.batch_sequences
+        totals = asked.until(np.array([float(sequences)]))[0]
+        used = {name for stage in stages for name, weight in stage.weights.items() if weight > 0}
+        # The last token of a window needs one more as its label.
+        uses = {
+            name: DomainUse((self._corpus.train_tokens(name) - 1) // self.context, float(totals[j]))
+            for j, name in enumerate(self.domains)
+            if name in used
+        }
+        kept = {name: use.windows for name, use in uses.items()}
+        if target := self._spec.settings.match_repetition:
+            kept = matched_windows(target, uses, sequences, self.context)
+        return {
+            self.domains.index(name): WindowOrder(name, use.windows, kept[name], self.context, self._spec.draw_seed)
+            for name, use in uses.items()
+        }
 
     def _given(self, steps: int) -> Int[np.ndarray, " k"]:
         """Sequences of every domain in the first ``steps`` steps."""
@@ -128,15 +185,22 @@ class SequenceSampler:
 
     def _make_block(self, number: int) -> _Block:
         domains, given = self._domains_in(number), self._given_before[number]
-        starts = np.empty_like(domains)
-        for j, order in enumerate(self._orders):
+        self._corpus.check_opened()
+        tokens = np.empty((len(domains), self.context + 1), dtype=self._corpus.manifest.dtype)
+        for j, order in self._orders.items():
             here = np.flatnonzero(domains == j)
-            starts[here] = order.starts(given[j] + np.arange(len(here)))
-        return _Block(number, domains, starts, given)
+            if len(here):
+                starts = order.starts(given[j] + np.arange(len(here)))
+                tokens[here] = sliding_window_view(self._corpus.train_array(self.domains[j]), self.context + 1)[starts]
+        if tokens.max() >= self._corpus.vocab_size:
+            raise CorpusError(
+                f"{self._corpus.folder} holds the token {tokens.max()}, beyond its vocabulary of "
+                f"{self._corpus.vocab_size}; build the corpus again"
+            )
+        return _Block(number, domains, tokens, given)
 
 
-def _domains_of(spec: ProxySpec, corpus: Corpus) -> tuple[str, ...]:
-    """The domains that the run draws from, after checking that the corpus can give them."""
+def _check_corpus(spec: ProxySpec, corpus: Corpus) -> None:
     settings = spec.settings
     if settings.corpus_hash != corpus.corpus_hash:
         raise SpecError(f"the run is for the corpus {settings.corpus_hash}; {corpus.folder} is {corpus.corpus_hash}")
@@ -144,14 +208,15 @@ def _domains_of(spec: ProxySpec, corpus: Corpus) -> tuple[str, ...]:
         raise SpecError(
             f"the model has a vocabulary of {settings.model.vocab_size} tokens; the corpus needs {corpus.vocab_size}"
         )
-    asked = {name for stage in spec.stages for name, weight in stage.weights.items() if weight > 0}
+
+
+def _check_domains(stages: Sequence[Stage], corpus: Corpus, context: int) -> None:
+    asked = {name for stage in stages for name, weight in stage.weights.items() if weight > 0}
     for name in sorted(asked - set(corpus.domains)):
         raise SpecError(f"the run has a weight for domain {name!r}; the corpus has {', '.join(corpus.domains)}")
-    wanted = settings.model.context + 1
     for name in sorted(asked):
-        if corpus.train_tokens(name) < wanted:
+        if corpus.train_tokens(name) < context + 1:
             raise SpecError(
                 f"domain {name!r} has {corpus.train_tokens(name)} training tokens; one sequence of context "
-                f"{settings.model.context} needs {wanted}"
+                f"{context} needs {context + 1}"
             )
-    return tuple(name for name in corpus.domains if name in asked)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy_training.domain_schedule import DomainSchedule
+from proxy_training.domain_schedule import AskedCounts, DomainSchedule
 from proxy_training.spec import Stage
 
 CONTEXT = 16
@@ -23,7 +23,7 @@ def schedule(weights: list[list[float]], tokens: list[int]) -> tuple[DomainSched
     for row, start, end in zip(weights, ends, ends[1:], strict=False):
         p = np.array(row) / sum(row)
         stages.append(Stage(from_token=start, to_token=end, weights=dict(zip(names, p.tolist(), strict=True))))
-    made = DomainSchedule(stages, names, CONTEXT)
+    made = DomainSchedule(AskedCounts(stages, names, CONTEXT))
     return made, made.assign(0, ends[-1] // CONTEXT, np.zeros(len(names), dtype=np.int64))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 
 from proxy_training import sampler as sampler_module
 from proxy_training.corpus_read import Corpus
-from proxy_training.errors import SpecError
-from proxy_training.sampler import SequenceSampler
+from proxy_training.errors import CorpusError, SpecError
+from proxy_training.sampler import SequenceSampler, WeightChange
 from proxy_training.spec import ModelSpec, ProxySpec
 from tests.proxy_training.text_corpora import make_corpus, proxy_spec, texts
 
@@ -62,6 +64,124 @@ def test_seeds_give_different_orders(corpus: Corpus) -> None:
         by_domain(corpus, SequenceSampler(corpus, proxy_spec(corpus, (2048, {"greek": 1}), seed=s))) for s in (0, 1)
     ]
     assert runs[0]["greek"] != runs[1]["greek"]
+
+
+def independent(spec: ProxySpec) -> ProxySpec:
+    settings = spec.settings.model_copy(update={"random_numbers": "independent"})
+    return ProxySpec(settings=settings, stages=spec.stages, seed=spec.seed)
+
+
+def test_independent_runs_share_no_order_whatever_their_seeds(corpus: Corpus) -> None:
+    specs = [
+        proxy_spec(corpus, (4096, {"greek": p, "latin": 1 - p}), seed=s) for p, s in [(0.5, 0), (0.6, 0), (0.5, 1)]
+    ]
+    orders = [by_domain(corpus, SequenceSampler(corpus, independent(spec))) for spec in specs]
+    for one, other in combinations(orders, 2):
+        for name in ("greek", "latin"):
+            pairs = list(zip(one[name], other[name], strict=False))
+            windows = (corpus.train_tokens(name) - 1) // CONTEXT
+            # Two unrelated orders agree at a place with probability 1 / windows: 10 or more of 150 at 1 / 200 is 1e-8.
+            assert len(pairs) > 80
+            assert windows > 100
+            assert sum(a == b for a, b in pairs) < 10
+
+
+def test_independent_runs_that_are_equal_draw_equally(corpus: Corpus) -> None:
+    spec = independent(proxy_spec(corpus, (1024, {"greek": 0.5, "latin": 0.5})))
+    assert (SequenceSampler(corpus, spec).batch(3) == SequenceSampler(corpus, spec).batch(3)).all()
+
+
+def test_independent_runs_have_the_schedule_of_common_ones(corpus: Corpus) -> None:
+    spec = proxy_spec(corpus, (4096, {"greek": 0.37, "latin": 0.63}))
+    common, alone = SequenceSampler(corpus, spec), SequenceSampler(corpus, independent(spec))
+    for steps in range(1, common.steps + 1):
+        assert common.realised_weights(steps) == alone.realised_weights(steps)
+
+
+def changed(corpus: Corpus, *changes: WeightChange, spec: ProxySpec | None = None) -> SequenceSampler:
+    sampler = SequenceSampler(corpus, spec or proxy_spec(corpus, (4096, {"latin": 0.7, "more latin": 0.3})))
+    for change in changes:
+        sampler.change_weights(change)
+    return sampler
+
+
+def test_changed_weights_take_hold_at_their_step_and_leave_the_steps_before_it_alone(corpus: Corpus) -> None:
+    as_planned, steered = changed(corpus), changed(corpus, WeightChange(from_step=20, weights={"greek": 1.0}))
+    for step in range(20):
+        assert (as_planned.batch(step) == steered.batch(step)).all()
+    assert steered.realised_weights(20) == as_planned.realised_weights(20) | {"greek": 0.0}
+    seen = by_domain(corpus, steered)
+    # 80 sequences, 56 and 24 of them asked of the others, who are owed less than one each; then all for the third.
+    assert abs(len(seen["latin"]) - 56) <= 1
+    assert abs(len(seen["more latin"]) - 24) <= 1
+    whole = by_domain(corpus, SequenceSampler(corpus, proxy_spec(corpus, (4096, {"greek": 1.0}))))
+    assert seen["greek"] == whole["greek"][: len(seen["greek"])]  # its sequences are those of every other run
+
+
+def test_changes_made_again_give_the_same_batches_wherever_one_starts(corpus: Corpus) -> None:
+    changes = [
+        WeightChange(from_step=7, weights={"latin": 0.2, "greek": 0.8}),
+        WeightChange(from_step=7, weights={"latin": 0.5, "greek": 0.5}),
+        WeightChange(from_step=30, weights={"more latin": 1.0}),
+    ]
+    live, seen = changed(corpus), []
+    for step in range(live.steps):  # each change is made when its step has come
+        for change in changes:
+            if change.from_step == step:
+                live.change_weights(change)
+        seen.append(live.batch(step))
+    again = changed(corpus, *changes)
+    for step in (63, 29, 30, 7, 6, 0):
+        assert (again.batch(step) == seen[step]).all()
+    assert again.stages == live.stages
+    step_tokens = 4 * CONTEXT
+    spans = [(stage.from_token // step_tokens, stage.to_token // step_tokens) for stage in live.stages]
+    assert spans == [(0, 7), (7, 30), (30, 64)]
+    assert live.stages[1].weights == changes[1].weights
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (WeightChange(from_step=3, weights={"latin": 1.0}), "from step 3 on; steps 5 .. 63 may"),
+        (WeightChange(from_step=64, weights={"latin": 1.0}), "from step 64 on"),
+        (WeightChange(from_step=9, weights={"klingon": 1.0}), "'klingon'; the corpus has"),
+        (WeightChange(from_step=9, weights={"latin": 0.9}), "sum to 0.9"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused_and_nothing_changes(
+    change: WeightChange, reason: str, corpus: Corpus
+) -> None:
+    sampler = changed(corpus, WeightChange(from_step=5, weights={"greek": 1.0}))
+    before = [sampler.batch(step) for step in range(sampler.steps)]
+    with pytest.raises(SpecError, match=reason):
+        sampler.change_weights(change)
+    assert all((sampler.batch(step) == rows).all() for step, rows in enumerate(before))
+
+
+@pytest.mark.parametrize(
+    ("mapped", "reason"),
+    [(True, r"was cut short while it was in use, from \d+ bytes to 5000"), (False, "cannot be read")],
+)
+def test_a_shard_that_is_cut_short_while_it_is_in_use_is_an_error_and_no_crash(
+    mapped: bool, reason: str, tmp_path: Path
+) -> None:
+    corpus = make_corpus(tmp_path, {"a": texts(0, 200)}, validation_fraction=0.3, context=CONTEXT)
+    sampler = SequenceSampler(corpus, proxy_spec(corpus, (4096, {"a": 1.0})))
+    if mapped:
+        corpus.train_array("a")
+    shard = corpus.folder / corpus.manifest.domains[0].train.shard.file
+    os.truncate(shard, 5000)
+    with pytest.raises(CorpusError, match=f"{shard.name} {reason}"):
+        sampler.batch(0)
+
+
+def test_a_token_beyond_the_vocabulary_is_an_error_of_the_corpus(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, {"a": texts(0, 40)}, validation_fraction=0.3, context=CONTEXT)
+    manifest = corpus.manifest.model_copy(update={"vocab_size": 100})
+    sampler = SequenceSampler(Corpus(corpus.folder, manifest), proxy_spec(corpus, (4096, {"a": 1.0})))
+    with pytest.raises(CorpusError, match="holds the token 104, beyond its vocabulary of 100"):
+        sampler.batch(0)
 
 
 def test_an_epoch_shows_every_window_once_and_the_next_one_in_another_order(corpus: Corpus) -> None:
