@@ -7,9 +7,15 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 # What every record of ``logging`` has; all else came in through ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What the line carries in ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,7 +26,7 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+            **extra_of(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
