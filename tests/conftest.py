@@ -1,4 +1,4 @@
-"""What every test shares: shapes checked while the mathematics runs, and swarm folders to read.
+"""What every test shares: shapes checked while the mathematics is tested, and swarm folders to read.
 
 The public tables of proxy runs are not part of this project. Tests on them look for ``../shared/data`` beside the
 checkout, or where MIXWRIGHT_PUBLIC_TABLES points, and skip when they are not there.
@@ -7,19 +7,31 @@ checkout, or where MIXWRIGHT_PUBLIC_TABLES points, and skip when they are not th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 import tests.shape_checks  # noqa: F401  # the hook finds its checker as an attribute of the package
 
 # Before anything imports mixers: from here on a wrong shape or type in its annotations is an error.
 install_import_hook("mixers", "tests.shape_checks.check")
 
+# The service, the pages and the demo call the same mathematics by the minute; checking every call of theirs makes
+# their tests several times slower and finds what the tests of the mathematics found.
+_UNCHECKED = ("app", "dashboard", "acceptance")
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _TABLES = Path(os.environ.get("MIXWRIGHT_PUBLIC_TABLES") or _CHECKOUT.parent / "shared" / "data")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _shapes_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    folder = request.path.relative_to(_CHECKOUT / "tests").parts[0]
+    config.update("jaxtyping_disable", folder in _UNCHECKED)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")
