@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from proxy_training.corpus_read import Corpus
+from proxy_training.engines import ENGINES
 from proxy_training.spec import ProxySpec
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import make_corpus, texts
@@ -153,7 +154,7 @@ def test_an_unknown_engine_is_one_sentence_that_lists_the_known(
 ) -> None:
     code, stderr = command("--corpus", str(corpus.folder), "--engine", "warp", "--spool", str(tmp_path))
     assert code == 1
-    assert said(stderr) == ["mixwright: there is no engine 'warp'; there are in_process"]
+    assert said(stderr) == [f"mixwright: there is no engine 'warp'; there are {', '.join(sorted(ENGINES))}"]
 
 
 def test_an_address_that_is_none_is_one_sentence(

@@ -1,0 +1,36 @@
+"""Lines of another program in our log: shortened, made harmless, and never more than a log can take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+_LINES_A_SECOND = 20
+_SHOWN_CHARACTERS = 500
+
+
+class PacedLog:
+    """Passes lines on, and says how many it has left out."""
+
+    def __init__(self, log: logging.Logger, extra: Mapping[str, str]) -> None:
+        self._log = log
+        self._extra = dict(extra)
+        self._second = 0
+        self._lines = 0
+        self._left_out = 0
+
+    def line(self, text: str) -> None:
+        """Log ``text``, or count it when there were too many in this second."""
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._left_out:
+                self._log.info("%d lines of the trainer are left out", self._left_out, extra=self._extra)
+            self._second, self._lines, self._left_out = second, 0, 0
+        self._lines += 1
+        if self._lines > _LINES_A_SECOND:
+            self._left_out += 1
+            return
+        # Control characters could rewrite what a terminal shows.
+        shown = "".join(char if char.isprintable() else " " for char in text[:_SHOWN_CHARACTERS])
+        self._log.info("Trainer: %s", shown, extra=self._extra)
