@@ -1,54 +1,50 @@
 """From text files to a corpus folder: tokenised, without exact duplicates, split by document hash.
 
-One pass over the text. Memory holds one document, write buffers and the hash of every document (about 100 bytes
-each in Python's set), however long the documents are. The hash decides everything about a document: a copy of an
-earlier one is dropped, in whichever domain it stands, and the first 8 bytes say whether it goes to validation. So
-training and validation share no document.
+One pass over the text; a tokeniser that is trained here reads the beginnings of the files before. Worker processes
+parse and tokenise, this one finds copies and writes, in the order of the text, so that their number changes nothing.
+Memory holds a few blocks of text a worker, write buffers and the hash of every document (about 100 bytes each in
+Python's set), however much text there is. The hash decides everything about a document: a copy of an earlier one is
+dropped, in whichever domain it stands, and the first 8 bytes say whether it goes to validation. So training and
+validation share no document.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from proxy_training.corpus_config import CorpusConfig, DomainConfig
-from proxy_training.documents import find_files, reader_for
+from proxy_training.build_progress import Meter, OnProgress
+from proxy_training.corpus_config import CorpusConfig
+from proxy_training.domain_build import DomainBuild, first_train_hash
+from proxy_training.domain_files import find_domains
+from proxy_training.encoded import encode_blocks
 from proxy_training.errors import CorpusError
-from proxy_training.manifest import FILE_NAME, DomainManifest, Manifest, corpus_hash
+from proxy_training.manifest import FILE_NAME, DomainManifest, Manifest, ShardFile, corpus_hash
 from proxy_training.part_folder import part_folder
-from proxy_training.shard_writer import ShardWriter
-from proxy_training.tokenizer import TOKENIZERS, Tokenizer
+from proxy_training.shard_writer import HashedFile
+from proxy_training.tokenizer import TOKENIZER_FILE, Tokenizer
+from proxy_training.training_sample import training_sample
+from proxy_training.worker_pool import ordered_map
 
-_HASH_BYTES = 16
-_SPLIT_BYTES = 8  # of the hash; the rest orders the validation documents, independently of the split
-_REPORT_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class BuildProgress:
-    """How far a build has come, counted in bytes of the files as they lie on disk."""
-
-    domain: str
-    read_bytes: int
-    total_bytes: int
-
-
-OnProgress = Callable[[BuildProgress], None]
+_BYTES_A_PROCESS = 4 << 20  # starting one takes about as long as reading this much
 
 
 def build_corpus(
-    config: CorpusConfig, out: Path, overwrite: bool = False, on_progress: OnProgress | None = None
+    config: CorpusConfig,
+    out: Path,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    processes: int = 1,
 ) -> Manifest:
     """Build the corpus that ``config`` describes as the folder ``out``, which appears whole or not at all.
 
     Args:
         overwrite: replace the corpus that stands at ``out``.
-        on_progress: called at every domain's start, about every MiB of text, and after every file.
+        on_progress: called at the start and end of every domain, and about every 256 KiB of text.
+        processes: how many parse and tokenise; fewer when the text is too small to be worth it. The corpus does not
+            depend on it, to the byte.
 
     Raises:
         CorpusError: naming the domain, file or line that is wrong, or why ``out`` cannot be written. It is then as
@@ -56,17 +52,22 @@ def build_corpus(
     """
     out = out.resolve()  # a link stays a link: the folder that it names is made
     check_place(out, overwrite)
-    tokenizer = TOKENIZERS[config.tokenizer]()
-    files = [find_files(domain, config.folder) for domain in config.domains]
-    meter = _Meter(sum(_size(path) for paths in files for path in paths), on_progress)
+    files = find_domains(config)
+    all_bytes = files[-1].last_byte
+    meter = Meter(all_bytes, on_progress)
+    split = first_train_hash(config.validation_fraction)
+    tokenizer = config.tokenizer.make(config.folder, partial(training_sample, files, split))
+    files = [domain.for_corpus_of(tokenizer) for domain in files]
+    useful = max(1, min(processes, all_bytes // _BYTES_A_PROCESS))
     try:
-        with part_folder(out) as part:
+        with part_folder(out) as part, ordered_map(partial(encode_blocks, tokenizer), useful) as encode:
+            tokenizer_file = _write_tokenizer(part.path, tokenizer)
             seen: set[bytes] = set()
             domains = tuple(
-                _DomainBuild(number, domain, config, tokenizer, seen).run(paths, part.path, meter)
-                for number, (domain, paths) in enumerate(zip(config.domains, files, strict=True))
+                DomainBuild(domain, number, split, config.context, seen).run(part.path, meter, encode)
+                for number, domain in enumerate(files)
             )
-            manifest = _manifest(config, tokenizer, domains)
+            manifest = _manifest(config, tokenizer, tokenizer_file, domains)
             _write_manifest(part.path / FILE_NAME, manifest)
             part.publish()
     except OSError as exc:  # what goes wrong with reading has become a CorpusError where it was read
@@ -95,134 +96,26 @@ def check_place(out: Path, overwrite: bool) -> None:
         raise CorpusError(f"{out} holds a corpus already; name another folder or say --overwrite")
 
 
-class _Meter:
-    """Counts the bytes of the finished files and reports about every MiB."""
-
-    def __init__(self, total_bytes: int, on_progress: OnProgress | None) -> None:
-        self._total_bytes = total_bytes
-        self._on_progress = on_progress
-        self._finished_bytes = 0
-
-    def report(self, domain: str, position: int = 0) -> None:
-        if self._on_progress is not None:
-            read_bytes = min(self._finished_bytes + position, self._total_bytes)  # a file may grow while it is read
-            self._on_progress(BuildProgress(domain, read_bytes, self._total_bytes))
-
-    def file_finished(self, domain: str, size: int) -> None:
-        self._finished_bytes += size
-        self.report(domain)
-
-
-@dataclass
-class _DomainBuild:
-    """One domain while it is built."""
-
-    number: int
-    domain: DomainConfig
-    config: CorpusConfig
-    tokenizer: Tokenizer
-    seen: set[bytes]  # hashes of the documents of all domains so far
-    duplicates: int = 0
-    empty: int = 0
-    validation_keys: list[bytes] = field(default_factory=list)
-    first_train_hash: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        # Hashes are uniform: those below the fraction of all numbers of 8 bytes are the fraction of the documents.
-        limit = int(self.config.validation_fraction * 2 ** (8 * _SPLIT_BYTES))
-        self.first_train_hash = limit.to_bytes(_SPLIT_BYTES, "big")
-
-    def run(self, paths: list[Path], folder: Path, meter: _Meter) -> DomainManifest:
-        """Write the shards of the domain and say what they hold."""
-        name = self.domain.name
-        meter.report(name)
-        stem = f"{self.number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', name)[:40].strip('-') or 'domain'}"
-        with ShardWriter(folder, f"{stem}.train") as train, ShardWriter(folder, f"{stem}.validation") as validation:
-            for path in paths:
-                for utf8 in _documents(path, name, meter):
-                    self._add(utf8, train, validation)
-            self._check_enough(train, validation)
-            return DomainManifest(
-                name=name,
-                source=self.domain.source,
-                licence=self.domain.licence,
-                duplicates_dropped=self.duplicates,
-                empty_dropped=self.empty,
-                train=train.finish(),
-                validation=validation.finish_ordered(self.validation_keys),
-            )
-
-    def _add(self, utf8: bytes, train: ShardWriter, validation: ShardWriter) -> None:
-        if not utf8 or utf8.isspace():
-            self.empty += 1
-            return
-        digest = hashlib.blake2b(utf8, digest_size=_HASH_BYTES).digest()
-        if digest in self.seen:
-            self.duplicates += 1
-            return
-        self.seen.add(digest)
-        tokens = self.tokenizer.encode(utf8)
-        if digest < self.first_train_hash:
-            self.validation_keys.append(digest[_SPLIT_BYTES:])
-            validation.add(tokens, len(utf8))
-        else:
-            train.add(tokens, len(utf8))
-
-    def _check_enough(self, train: ShardWriter, validation: ShardWriter) -> None:
-        """Every domain must be able to give one training sequence and one validation sequence."""
-        name, wanted = self.domain.name, self.config.context + 1  # a sequence and the label of its last token
-        documents = train.documents + validation.documents
-        if documents == 0:
-            raise CorpusError(
-                f"domain {name!r} has no document left: {self.empty} were empty, "
-                f"{self.duplicates} were copies of earlier documents"
-            )
-        if train.tokens + validation.tokens < wanted:
-            raise CorpusError(
-                f"domain {name!r} has only {train.tokens + validation.tokens} tokens; one sequence needs {wanted} "
-                f"(the context of {self.config.context} and one label)"
-            )
-        if validation.longest_tokens < wanted:
-            raise CorpusError(
-                f"domain {name!r} has no validation document of {wanted} tokens or more: {validation.documents} of "
-                f"its {documents} documents fell to validation; give it more documents (a plain text file is one "
-                f"document, a JSONL line is one) or a larger validation_fraction"
-            )
-        if train.tokens < wanted:
-            raise CorpusError(
-                f"domain {name!r} has only {train.tokens} training tokens in {train.documents} documents where one "
-                f"sequence needs {wanted}; give it more documents or a smaller validation_fraction"
-            )
-
-
-def _documents(path: Path, domain: str, meter: _Meter) -> Iterator[bytes]:
-    """The documents of one file, with a report about every MiB."""
+def _write_tokenizer(folder: Path, tokenizer: Tokenizer) -> ShardFile | None:
+    """Put the tokeniser's file, when it has one, into the corpus."""
+    if tokenizer.content is None:
+        return None
+    file = HashedFile(folder / TOKENIZER_FILE)
     try:
-        with path.open("rb") as file:
-            unreported = 0
-            for utf8 in reader_for(path)(file, str(path)):
-                yield utf8
-                unreported += len(utf8)
-                if unreported >= _REPORT_BYTES:
-                    unreported = 0
-                    meter.report(domain, file.tell())
-            meter.file_finished(domain, file.tell())
-    except OSError as exc:
-        raise CorpusError(f"domain {domain!r}: {path} cannot be read: {exc.strerror}") from exc
+        file.write(tokenizer.content)
+        return file.finish()
+    finally:
+        file.close()
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as exc:
-        raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
-
-
-def _manifest(config: CorpusConfig, tokenizer: Tokenizer, domains: tuple[DomainManifest, ...]) -> Manifest:
+def _manifest(
+    config: CorpusConfig, tokenizer: Tokenizer, tokenizer_file: ShardFile | None, domains: tuple[DomainManifest, ...]
+) -> Manifest:
     dtype = tokenizer.dtype.name
     return Manifest(
-        corpus_hash=corpus_hash(tokenizer.name, tokenizer.vocab_size, dtype, domains),
+        corpus_hash=corpus_hash(tokenizer.name, tokenizer.vocab_size, dtype, tokenizer_file, domains),
         tokenizer=tokenizer.name,
+        tokenizer_file=tokenizer_file,
         vocab_size=tokenizer.vocab_size,
         dtype=dtype,  # type: ignore[arg-type]  # pydantic checks the three names
         validation_fraction=config.validation_fraction,

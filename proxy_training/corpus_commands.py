@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from proxy_training.command_errors import one_sentence
 
 # The packages that read and write corpora are imported when a command runs, so that `mixwright --help` is fast.
 if TYPE_CHECKING:
-    from proxy_training.corpus_build import OnProgress
+    from proxy_training.build_progress import OnProgress
     from proxy_training.manifest import Manifest
 
 
@@ -33,15 +35,19 @@ def build(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Names the domains and their files.")],
     out: Annotated[Path, typer.Option(help="The corpus folder to make.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the corpus that stands there.")] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Parse and tokenise in so many [default: one a core].")
+    ] = None,
 ) -> None:
     """Build a tokenised corpus: no exact duplicates, training and validation parts that share no document."""
     from proxy_training.corpus_build import build_corpus
     from proxy_training.corpus_config import read_config
 
-    with one_sentence():
+    with one_sentence(), _interrupted_by_sigterm():
         parsed = read_config(config)
         with _bar() as on_progress:
-            manifest = build_corpus(parsed, out, overwrite, on_progress)
+            cores = len(os.sched_getaffinity(0))  # a container may have fewer than the machine
+            manifest = build_corpus(parsed, out, overwrite, on_progress, processes or cores)
     _show(out, manifest)
 
 
@@ -60,9 +66,19 @@ def info(
 
 
 @contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: with nothing left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _bar() -> Iterator[OnProgress]:
     """A progress bar over the bytes of the text files."""
-    from proxy_training.corpus_build import BuildProgress
+    from proxy_training.build_progress import BuildProgress
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -78,16 +94,17 @@ def _bar() -> Iterator[OnProgress]:
 def _show(folder: Path, manifest: Manifest) -> None:
     table = Table()
     table.add_column("domain", overflow="fold")
-    for heading in ("documents", "train tokens", "validation tokens", "duplicates dropped"):
+    for heading in ("documents", "train tokens", "validation tokens", "bytes a token", "duplicates dropped"):
         table.add_column(heading, justify="right")
     for domain in manifest.domains:
         counts = (
             domain.train.documents + domain.validation.documents,
             domain.train.tokens,
             domain.validation.tokens,
-            domain.duplicates_dropped,
         )
-        table.add_row(Text(domain.name), *(f"{count:,}" for count in counts))
+        bytes_a_token = f"{domain.train.bytes / domain.train.tokens:.3g}"
+        shown = (*(f"{count:,}" for count in counts), bytes_a_token, f"{domain.duplicates_dropped:,}")
+        table.add_row(Text(domain.name), *shown)
     console = Console()
     console.print(table)
     for domain in manifest.domains:

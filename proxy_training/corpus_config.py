@@ -1,6 +1,7 @@
 """What ``mixwright corpus build`` is told: a YAML file that names domains, their files, sources and licences.
 
-    tokenizer: bytes              # the default
+    tokenizer: bytes              # the default; or {bpe: {vocab_size: 4096, sample_bytes: 20000000}}, trained on a
+                                  # sample of this text; or {file: tokenizer.json}, of Hugging Face
     validation_fraction: 0.05     # of the documents, chosen by their hash; the default
     context: 64                   # every domain must fill at least one sequence of this many tokens; the default
     domains:
@@ -8,6 +9,10 @@
         files: [law.jsonl, "statutes/**/*.txt", letters]
         source: "where the text is from"
         licence: "CC0-1.0"
+      - name: web
+        files: [dumps/, "crawl/*.parquet", tokens/web_text_document]
+        text_field: content                      # of JSON Lines, Parquet and Arrow; the default is text
+        megatron_tokenizer: qwen/tokenizer.json  # what made Megatron's tokens; the default is the corpus's own file
 
 ``files`` are paths, folders or globs, relative to the file itself. In a folder every file counts, but hidden ones.
 """
@@ -19,11 +24,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator
 
 from proxy_training.errors import CorpusError
 from proxy_training.spec import ModelSpec, Record
-from proxy_training.tokenizer import TOKENIZERS
+from proxy_training.tokenizer_choice import Bytes, TokenizerChoice, parse_tokenizer
 
 
 def _text(value: object) -> object:
@@ -43,23 +48,18 @@ class DomainConfig(Record):
     files: tuple[Annotated[Text, Field(min_length=1)], ...] = Field(min_length=1)
     source: Text = ""
     licence: Text = ""
+    text_field: Annotated[Text, Field(min_length=1)] = "text"
+    megatron_tokenizer: Annotated[Text, Field(min_length=1)] | None = None
 
 
 class CorpusConfig(Record):
     """A corpus to be built. ``folder`` is where the relative names of files start."""
 
     folder: Path
-    tokenizer: Text = "bytes"
+    tokenizer: Annotated[SerializeAsAny[TokenizerChoice], BeforeValidator(parse_tokenizer)] = Bytes()
     validation_fraction: float = Field(default=0.05, gt=0, lt=1)
     context: int = Field(default=ModelSpec().context, ge=8, le=8192)
     domains: tuple[DomainConfig, ...] = Field(min_length=1)
-
-    @field_validator("tokenizer")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in TOKENIZERS:
-            raise ValueError(f"there is no tokeniser {name!r}; accepted: {', '.join(TOKENIZERS)}")
-        return name
 
     @field_validator("domains")
     @classmethod

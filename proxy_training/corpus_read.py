@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import overload
 import numpy as np
 from jaxtyping import Int, UInt
 
+from proxy_training.corpus_check import check_files
 from proxy_training.errors import CorpusError
 from proxy_training.manifest import (
     INDEX_COLUMNS,
-    INDEX_ROW_BYTES,
     DomainManifest,
     Manifest,
     ShardFile,
@@ -34,20 +33,13 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> Corpus:
-        """Open the corpus in ``folder``. Sizes are always checked; with ``verify`` every byte, by checksum.
+        """Open the corpus in ``folder``. Sizes and the tokeniser are always checked; with ``verify`` every byte.
 
         Raises:
-            CorpusError: naming the file that is missing, cut short or changed.
+            CorpusError: naming the files that are missing, cut short, changed or of another tokeniser.
         """
         manifest = read_manifest(folder)
-        for domain in manifest.domains:
-            for split in domain.splits:
-                _check_sizes(folder, split, np.dtype(manifest.dtype).itemsize)
-        if verify:
-            for domain in manifest.domains:
-                for split in domain.splits:
-                    for file in split.files:
-                        _check_content(folder, file)
+        check_files(folder, manifest, verify)
         return cls(folder, manifest)
 
     @property
@@ -143,28 +135,3 @@ class _Documents(Sequence[np.ndarray]):
             return _Documents(self._tokens, self._index[at])
         first, tokens, _ = self._index[at].tolist()
         return self._tokens[first : first + tokens]
-
-
-def _check_sizes(folder: Path, split: Split, token_bytes: int) -> None:
-    wanted = (split.tokens * token_bytes, split.documents * INDEX_ROW_BYTES)
-    for file, size in zip(split.files, wanted, strict=True):
-        path = folder / file.file
-        try:
-            found = path.stat().st_size
-        except FileNotFoundError as exc:
-            raise CorpusError(f"{path} is missing; build the corpus again") from exc
-        except OSError as exc:
-            raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
-        if not found == file.bytes == size:
-            raise CorpusError(f"{path} has {found} bytes where the manifest means {size}; build the corpus again")
-
-
-def _check_content(folder: Path, file: ShardFile) -> None:
-    path = folder / file.file
-    try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as exc:
-        raise CorpusError(f"{path} cannot be read: {exc.strerror}") from exc
-    if found != file.sha256:
-        raise CorpusError(f"{path} was changed: its checksum is not that of the manifest; build the corpus again")

@@ -1,26 +1,19 @@
-"""Documents as they lie on disk: which files a domain means, and the UTF-8 text of every document in them.
-
-A new format is one reader and its suffixes in ``READERS``; every other file is read as plain text, one document a file.
-"""
+"""Which files a domain means: paths, folders, globs, saved data sets and Megatron's prefixes."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from proxy_training.corpus_config import DomainConfig
 from proxy_training.errors import CorpusError
 
-# A document is held in memory as a whole, a few times over; this bounds what one can cost.
-LARGEST_DOCUMENT_BYTES = 256 << 20
-
-# Reads the documents of an open file; the name is for messages. Its caller may ask the file how far it has come.
-Reader = Callable[[BinaryIO, str], Iterator[bytes]]
+# What `save_to_disk` of Hugging Face datasets writes beside the Arrow files.
+_DATASET_FILES = ("state.json", "dataset_info.json")
+_DATASET_DICT_FILE = "dataset_dict.json"
 
 
 def find_files(domain: DomainConfig, folder: Path) -> list[Path]:
@@ -32,8 +25,14 @@ def find_files(domain: DomainConfig, folder: Path) -> list[Path]:
     found: dict[Path, Path] = {}
     for entry in domain.files:
         for path in _matches(entry, folder, domain.name):
+            path = _tokens_of(path)
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def _tokens_of(path: Path) -> Path:
+    """Of Megatron's two files the one with the tokens, which stands for both."""
+    return path.with_suffix(".bin") if path.suffix == ".idx" else path
 
 
 def _matches(entry: str, folder: Path, domain: str) -> list[Path]:
@@ -47,10 +46,13 @@ def _matches(entry: str, folder: Path, domain: str) -> list[Path]:
         if not place.is_file():
             raise CorpusError(f"domain {domain!r}: {place} is neither a file nor a folder")
         return [place]
+    prefixed = place.with_name(f"{place.name}.bin")
+    if prefixed.is_file():  # Megatron names its data without a suffix
+        return [prefixed]
     if not glob.has_magic(entry):
         raise CorpusError(f"domain {domain!r}: there is no file or folder {place}")
     names = sorted(glob.glob(entry, root_dir=folder, recursive=True))  # noqa: PTH207  pathlib's takes no absolute ones
-    files = [folder / name for name in names if (folder / name).is_file()]
+    files = [folder / name for name in names if (folder / name).is_file() and not _describes_dataset(folder / name)]
     if not files:
         raise CorpusError(f"domain {domain!r}: no file matches {entry!r} below {folder}")
     return files
@@ -59,83 +61,42 @@ def _matches(entry: str, folder: Path, domain: str) -> list[Path]:
 def _files_below(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        if _DATASET_DICT_FILE in names:
+            raise CorpusError(
+                f"{root} holds the splits {', '.join(sorted(folders))} of a data set; name the one to read, "
+                f"e.g. {Path(root, sorted(folders)[0]) if folders else root}"
+            )
+        if all(name in names for name in _DATASET_FILES):
+            folders.clear()
+            yield from _dataset_files(Path(root))
+            continue
         for name in names:
             path = Path(root, name)
             if not name.startswith(".") and path.is_file():
                 yield path
 
 
+def _dataset_files(folder: Path) -> list[Path]:
+    """The Arrow files of a data set that Hugging Face ``datasets`` has saved."""
+    state = folder / _DATASET_FILES[0]
+    try:
+        names = [file["filename"] for file in json.loads(state.read_bytes())["_data_files"]]
+        files = [folder / Path(name).name for name in names]
+    except OSError as exc:
+        raise CorpusError(f"{state} cannot be read: {exc.strerror}") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CorpusError(f"{state} does not say which files the data set has; save it again") from exc
+    for path in files:
+        if not path.is_file():
+            raise CorpusError(f"there is no {path}, which {state.name} beside it names; save the data set again")
+    return files
+
+
+def _describes_dataset(path: Path) -> bool:
+    """Whether ``path`` only says what lies beside it in a saved data set."""
+    return path.name in _DATASET_FILES and all((path.parent / name).is_file() for name in _DATASET_FILES)
+
+
 def _refuse_folder(error: OSError) -> None:
     """``os.walk`` would leave out what it cannot read; a corpus with a hole must not pass for a whole one."""
     raise CorpusError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
-
-
-def reader_for(path: Path) -> Reader:
-    """The reader of this kind of file."""
-    return READERS.get(path.suffix.lower(), read_plain_text)
-
-
-def read_jsonl(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The ``text`` of every line of a JSON Lines file; blank lines do not count.
-
-    Raises:
-        CorpusError: naming file and line.
-    """
-    decode = json.JSONDecoder().decode
-    lines = iter(partial(file.readline, LARGEST_DOCUMENT_BYTES + 1), b"")
-    for number, line in enumerate(lines, start=1):
-        if len(line) > LARGEST_DOCUMENT_BYTES:
-            raise CorpusError(f"{name}, line {number}: {_too_long()}")
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.isspace():
-            continue
-        try:
-            utf8 = decode(line.decode())["text"].encode()
-        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as exc:
-            raise CorpusError(f"{name}, line {number}: {_wrong_line(exc)}") from exc
-        yield utf8
-
-
-def _wrong_line(error: Exception) -> str:
-    wanted = 'a line must be a JSON object {"text": "..."}'
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 text; {wanted}"
-    if isinstance(error, UnicodeEncodeError):
-        return "the text holds half of a surrogate pair, which is not Unicode; write the whole character"
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON ({error.msg} at column {error.colno}); {wanted}"
-    if isinstance(error, KeyError):
-        return f"no 'text' in it; {wanted}"
-    if isinstance(error, TypeError | AttributeError):
-        return f"no object with a text in it; {wanted}"
-    return f"JSON that cannot be read ({type(error).__name__}); {wanted}"
-
-
-def read_plain_text(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The whole file as one document.
-
-    Raises:
-        CorpusError: when it is not UTF-8 text.
-    """
-    data = file.read(LARGEST_DOCUMENT_BYTES + 1)
-    if len(data) > LARGEST_DOCUMENT_BYTES:
-        raise CorpusError(f"{name}: {_too_long()}")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    nul = data.find(b"\0")
-    if nul >= 0:
-        raise CorpusError(f"{name} is not text: byte {nul} is zero; {_ACCEPTED}")
-    try:
-        data.decode()
-    except UnicodeDecodeError as exc:
-        raise CorpusError(f"{name} is not text: byte {exc.start} is not UTF-8; {_ACCEPTED}") from exc
-    yield data
-
-
-def _too_long() -> str:
-    return f"a document of more than {LARGEST_DOCUMENT_BYTES >> 20} MiB; cut it into JSONL, one document a line"
-
-
-_ACCEPTED = "accepted are UTF-8 text files and JSON Lines (.jsonl, .ndjson)"
-
-READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".ndjson": read_jsonl}

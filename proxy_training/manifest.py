@@ -6,7 +6,7 @@ A corpus folder holds ``manifest.json`` and, for every domain and split, two lit
     <nnn>-<domain>.<split>.index     int64, shape (documents, 3): first token, tokens, UTF-8 bytes
 
 The training index follows the order of the text. The validation index is ordered by document hash, so that its
-first n documents are a fair sample of any n.
+first n documents are a fair sample of any n. A corpus of other tokens than bytes also holds their ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class DomainManifest(Record):
 
 class Manifest(Record):
     """``corpus_hash`` names the content: the tokeniser, and the name and token arrays of every domain, in order.
+    ``tokenizer_file`` is null for bytes.
 
     Where the text lay, when it was built and what the licence note says do not change what a model learns, and
     therefore do not change the hash.
@@ -78,16 +79,23 @@ class Manifest(Record):
     format_version: int = FORMAT_VERSION
     corpus_hash: str = Sha256
     tokenizer: str
+    tokenizer_file: ShardFile | None = None
     vocab_size: int = Field(ge=2)
     dtype: Literal["uint8", "uint16", "uint32"]
     validation_fraction: float
     domains: tuple[DomainManifest, ...] = Field(min_length=1)
 
 
-def corpus_hash(tokenizer: str, vocab_size: int, dtype: str, domains: tuple[DomainManifest, ...]) -> str:
+def corpus_hash(
+    tokenizer: str,
+    vocab_size: int,
+    dtype: str,
+    tokenizer_file: ShardFile | None,
+    domains: tuple[DomainManifest, ...],
+) -> str:
     """The hash that a proxy run names its data by; equal for equal content."""
     content = {
-        "tokenizer": [tokenizer, vocab_size, dtype],
+        "tokenizer": [tokenizer, vocab_size, dtype, *([tokenizer_file.sha256] if tokenizer_file else [])],
         "domains": [
             [
                 domain.name,
@@ -127,7 +135,9 @@ def read_manifest(folder: Path) -> Manifest:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise CorpusError(f"{path} is damaged ({where}: {first['msg']}); build the corpus again") from exc
-    content = corpus_hash(manifest.tokenizer, manifest.vocab_size, manifest.dtype, manifest.domains)
+    content = corpus_hash(
+        manifest.tokenizer, manifest.vocab_size, manifest.dtype, manifest.tokenizer_file, manifest.domains
+    )
     if content != manifest.corpus_hash:
         raise CorpusError(f"{path} was changed: its corpus_hash is not that of its content; build the corpus again")
     return manifest

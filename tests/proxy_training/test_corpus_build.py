@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy_training import documents
-from proxy_training.corpus_build import BuildProgress, build_corpus
+from proxy_training.build_progress import BuildProgress
+from proxy_training.corpus_build import build_corpus
 from proxy_training.corpus_config import CorpusConfig, read_config
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import CorpusError
+from proxy_training.readers import base
 from tests.proxy_training.text_corpora import make_corpus, names_in, texts, write_config, write_jsonl
 
 
@@ -141,7 +142,7 @@ WRONG_FILES: dict[str, tuple[str, bytes, str]] = {
     "deep": ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: JSON that cannot be read"),
     "binary": ("a.txt", b"GIF89a\x00\x01", "a.txt is not text: byte 6 is zero"),
     "latin-1": ("a.txt", b"caf\xe9 noir", "a.txt is not text: byte 3 is not UTF-8"),
-    "gzip": ("a.jsonl.gz", b"\x1f\x8b\x08", "is not text: .*accepted are UTF-8 text files and JSON Lines"),
+    "xz": ("a.jsonl.xz", b"\xfd7zXZ\x00\x00", "is not text: .*accepted are UTF-8 text files and JSON Lines"),
 }
 
 
@@ -197,7 +198,7 @@ def test_a_domain_that_only_repeats_an_earlier_one_is_refused(tmp_path: Path) ->
 
 
 def test_a_document_too_large_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "LARGEST_DOCUMENT_BYTES", 1 << 20)
+    monkeypatch.setattr(base, "LARGEST_DOCUMENT_BYTES", 1 << 20)
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "x" * 80}) + "\n" + json.dumps({"text": "y" * (1 << 20)}))
     (tmp_path / "a.txt").write_text("z" * ((1 << 20) + 1))
     for name, place in (("a.jsonl", "a.jsonl, line 2"), ("a.txt", "a.txt")):

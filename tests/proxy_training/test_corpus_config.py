@@ -21,7 +21,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     config = read_config(written(tmp_path, DOMAIN))
-    assert (config.tokenizer, config.validation_fraction, config.context) == ("bytes", 0.05, 64)
+    assert (config.tokenizer.name, config.validation_fraction, config.context) == ("bytes", 0.05, 64)
     assert config.folder == tmp_path.resolve()
     assert config.domains[0].files == ("law.jsonl",)
     assert (config.domains[0].source, config.domains[0].licence) == ("", "")
@@ -37,7 +37,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ("tokenizer: bytes", "the key 'domains' is missing"),
         ("domains: []", "domains is empty"),
         ("domains: law", "domains must be a list"),
-        ("domains: [law]", r"domains\[0\] must hold the keys name, files, source, licence"),
+        ("domains: [law]", r"domains\[0\] must hold the keys name, files, source, licence, text_field"),
         ("domains: [{name: law}]", r"the key 'files' is missing in domains\[0\]"),
         ("domains: [{files: [a]}]", r"the key 'name' is missing in domains\[0\]"),
         ("domains: [{name: law, files: []}]", r"domains\[0\].files is empty"),
@@ -45,7 +45,10 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ("domains: [{name: no, files: [a]}]", r"domains\[0\].name: must be text, but YAML reads it as False"),
         ("domains: [{name: '', files: [a]}]", r"domains\[0\].name is empty"),
         ("domains: [{name: law, file: [a]}]", "unknown key 'file'|the key 'files' is missing"),
-        (f"{DOMAIN}    license: MIT", r"unknown key 'license' in domains\[0\]; accepted: name, files, source, licence"),
+        (
+            f"{DOMAIN}    license: MIT",
+            r"unknown key 'license' in domains\[0\]; accepted: name, .*, text_field, megatron_",
+        ),
         (f"{DOMAIN}vocabulary: 3", f"unknown key 'vocabulary'; accepted: {KEYS}"),
         (f"{DOMAIN}folder: /", f"unknown key 'folder'; accepted: {KEYS}"),
         (f"{DOMAIN}tokenizer: gpt2", "tokenizer: there is no tokeniser 'gpt2'; accepted: bytes"),
