@@ -27,7 +27,7 @@ from proxy_training.steered_schedule import SteeredSchedule
 from proxy_training.window_order import WindowOrder
 
 # What is scheduled and read at once. Steps inside of a block are free; going back costs the block again.
-_BLOCK_SEQUENCES, _BLOCK_TOKENS = 1024, 2**18
+_BLOCK_SEQUENCES, _BLOCK_TOKENS = 1024, 2**20
 
 
 class WeightChange(Record):
@@ -171,17 +171,19 @@ class SequenceSampler:
         number = step // self._steps_per_block
         if self._block is None or self._block.number != number:
             for earlier in range(len(self._given_before) - 1, number):
-                domains = self._domains_in(earlier)
-                added = np.bincount(domains, minlength=len(self.domains))
-                self._given_before.append(self._given_before[earlier] + added)
+                self._domains_in(earlier)
             self._block = self._make_block(number)
         return self._block
 
     def _domains_in(self, number: int) -> Int[np.ndarray, " n"]:
+        """The domains of a block that begins where the blocks reached so far end, or earlier."""
         first = number * self._steps_per_block
         last = min(first + self._steps_per_block, self.steps)
-        batch = self.batch_sequences
-        return self._schedule.assign(first * batch, last * batch, self._given_before[number])
+        batch, given = self.batch_sequences, self._given_before[number]
+        domains = self._schedule.assign(first * batch, last * batch, given)
+        if len(self._given_before) == number + 1:
+            self._given_before.append(given + np.bincount(domains, minlength=len(given)))
+        return domains
 
     def _make_block(self, number: int) -> _Block:
         domains, given = self._domains_in(number), self._given_before[number]
