@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from proxy_training.checkpoint import CheckpointPolicy
+from proxy_training.errors import ProxyError
 from proxy_training.spec import ProxySettings
 from proxy_training.work import Assignment, Watcher
 
@@ -48,6 +49,12 @@ class Engine(ABC):
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
+
+    def _has_no_use_for(self, *names: str) -> None:
+        """Refuse these options when they are given."""
+        for name in names:
+            if getattr(self._options, name) is not None:
+                raise ProxyError(f"the engine {self.name!r} has no use for --{name.replace('_', '-')}")
 
     @property
     @abstractmethod

@@ -34,6 +34,7 @@ class InProcessEngine(Engine):
 
     def __init__(self, options: EngineOptions, device: torch.device | None = None) -> None:
         super().__init__(options)
+        self._has_no_use_for("address", "command")
         if options.slots not in (None, 1):
             raise ProxyError(f"the engine {self.name!r} trains one batch at a time, not {options.slots}")
         self._device = device or training_device()

@@ -13,7 +13,6 @@ from proxy_training.devices import GPU_VARIABLE, usable_cores, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.slot_messages import WorkerSetup
 from proxy_training.engines.slot_process import Slot
-from proxy_training.errors import ProxyError
 from proxy_training.spec import ProxySettings
 from proxy_training.stack_size import fastest_stack, fitting_stack
 from proxy_training.work import Assignment, Watcher
@@ -31,8 +30,7 @@ class SubprocessEngine(Engine):
 
     def __init__(self, options: EngineOptions) -> None:
         super().__init__(options)
-        if options.address is not None or options.command is not None:
-            raise ProxyError(f"the engine {self.name!r} knows neither a cluster's address nor a command")
+        self._has_no_use_for("address", "command")
         gpus = visible_gpus()
         count = options.slots or len(gpus) or usable_cores()
         setup = WorkerSetup.of(options, logging.getLogger().getEffectiveLevel())

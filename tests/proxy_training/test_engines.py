@@ -1,15 +1,21 @@
-"""The contract of an engine, run over every engine that is registered."""
+"""The contract of an engine, run over those that need nothing but this machine.
+
+A cluster and a trainer of the user's own have tests of their own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines import ENGINES
 from proxy_training.engines.base import Engine, EngineOptions
-from proxy_training.errors import CorpusError
+from proxy_training.errors import CorpusError, ProxyError, SpecError
 from proxy_training.spec import ModelSpec, ProxySettings
 from proxy_training.work import Assignment, Failure
 from tests.proxy_training.text_corpora import make_corpus, texts
@@ -22,10 +28,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return make_corpus(folder, {"a": texts(0, 30), "b": texts(1, 30)}, context=16, validation_fraction=0.2)
 
 
-# What a trainer of the user's own does is not ours to promise; test_command_engine.py holds its engine to the rest.
-@pytest.fixture(params=sorted(name for name, engine in ENGINES.items() if engine.reads_corpora))
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param](EngineOptions())
+# A cluster and a trainer of the user's own have tests of their own.
+LOCAL = sorted(ENGINES.keys() - {"command", "ray"})
+LONG = 100_000  # steps: more than a test waits for
+
+
+@pytest.fixture(scope="module", params=LOCAL)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """One for all tests, as an agent has one for all batches."""
+    made = ENGINES[request.param](EngineOptions())
+    yield made
+    made.close()
 
 
 def test_names_are_those_of_the_registry() -> None:
@@ -45,7 +58,9 @@ def test_every_run_ends_once_with_the_losses_of_every_domain(engine: Engine, cor
         assert [point.train_tokens for point in result.trajectory] == [2 * STEP_TOKENS, 5 * STEP_TOKENS]
         assert result.trajectory[-1].losses == result.losses
         assert result.cpu_seconds > 0
-        assert watcher.progress[name] == [step * STEP_TOKENS for step in range(1, 6)]
+        # Engines in other processes leave out what nobody can follow, but never the last of it.
+        assert watcher.progress[name] == sorted(set(watcher.progress[name]))
+        assert watcher.progress[name][-1] == 5 * STEP_TOKENS
 
 
 def test_more_of_a_domain_gives_a_lower_loss_on_it(engine: Engine, corpus: Corpus) -> None:
@@ -94,21 +109,87 @@ def test_a_diverging_run_has_no_number_and_leaves_the_others_alone(engine: Engin
 
 def test_a_dropped_run_ends_without_an_outcome(engine: Engine, corpus: Corpus) -> None:
     specs = some_runs(corpus, 3, steps=6)
-    undisturbed, watcher = Recorder(), Recorder(drop={"1": 2 * STEP_TOKENS})
+    undisturbed, watcher = Recorder(), Recorder(drop={"1": STEP_TOKENS})
     for recorder in (undisturbed, watcher):
         engine.train([Assignment(str(spec.seed), spec) for spec in specs], corpus.folder, recorder)
     assert set(watcher.outcomes) == {"0", "2"}
-    assert watcher.progress["1"] == [STEP_TOKENS, 2 * STEP_TOKENS]
     for name in ("0", "2"):
         assert watcher.result(name).losses == undisturbed.result(name).losses
 
 
-def test_a_stop_is_heard_at_the_next_step(engine: Engine, corpus: Corpus) -> None:
+def test_a_stop_ends_the_batch_without_outcomes(engine: Engine, corpus: Corpus) -> None:
     watcher = Recorder(stop_after_tokens=3 * STEP_TOKENS)
-    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=50)]
+    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=LONG)]
     engine.train(assignments, corpus.folder, watcher)
-    assert watcher.progress["0"][-1] == 3 * STEP_TOKENS
+    assert 3 * STEP_TOKENS <= watcher.progress["0"][-1] < LONG * STEP_TOKENS
     assert watcher.outcomes == {}
+
+
+def test_in_process_a_stop_is_heard_at_the_next_step_and_a_drop_too(corpus: Corpus) -> None:
+    watcher = Recorder(stop_after_tokens=3 * STEP_TOKENS, drop={"1": 2 * STEP_TOKENS})
+    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=LONG)]
+    ENGINES["in_process"](EngineOptions()).train(assignments, corpus.folder, watcher)
+    assert watcher.progress == {"0": [STEP_TOKENS * step for step in (1, 2, 3)], "1": [STEP_TOKENS, 2 * STEP_TOKENS]}
+
+
+class StopTogether(Recorder):
+    """Stops when every one of ``others`` has seen progress."""
+
+    others: Sequence[Recorder] = ()
+
+    def stopping(self) -> bool:
+        return all(other.progress for other in self.others)
+
+
+def test_as_many_batches_as_there_are_slots_train_at_once(engine: Engine, corpus: Corpus) -> None:
+    # Both batches are under way before either is told to stop.
+    watchers = [StopTogether() for _ in range(min(engine.slots, 2))]
+    for watcher in watchers:
+        watcher.others = watchers
+    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=LONG)]
+    with ThreadPoolExecutor(len(watchers)) as threads:
+        list(threads.map(lambda watcher: engine.train(assignments, corpus.folder, watcher), watchers))
+    assert all(watcher.progress for watcher in watchers)
+
+
+def test_runs_of_different_settings_are_no_stack(engine: Engine, corpus: Corpus) -> None:
+    specs = [*some_runs(corpus, 1, steps=3), *some_runs(corpus, 1, steps=4)]
+    with pytest.raises(SpecError, match="equal settings"):
+        engine.train([Assignment(str(place), spec) for place, spec in enumerate(specs)], corpus.folder, Recorder())
+
+
+@pytest.fixture(params=LOCAL)
+def saving_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Saves its stack after every step."""
+    made = ENGINES[request.param](EngineOptions(policy=CheckpointPolicy(Checkpoints(tmp_path), every_seconds=0.0)))
+    yield made
+    made.close()
+
+
+def test_a_stopped_batch_is_saved_and_goes_on_to_the_losses_of_an_undisturbed_one(
+    saving_engine: Engine, corpus: Corpus, tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    long = some_runs(corpus, 2, steps=LONG)
+    saving_engine.train(
+        [Assignment(str(spec.seed), spec) for spec in long], corpus.folder, Recorder(stop_after_tokens=STEP_TOKENS)
+    )
+    assert checkpoints.find(long) is not None
+
+    specs = some_runs(corpus, 2, steps=20, measure_at_tokens=(5 * STEP_TOKENS,))
+    assignments = [Assignment(str(spec.seed), spec) for spec in specs]
+    here = ENGINES["in_process"](EngineOptions(policy=CheckpointPolicy(checkpoints, every_seconds=0.0)))
+    here.train(assignments, corpus.folder, Recorder(stop_after_tokens=10 * STEP_TOKENS))
+    saved = checkpoints.find(specs)
+    assert saved is not None
+    assert saved.step == 10
+    undisturbed, resumed = Recorder(), Recorder()
+    saving_engine.train(assignments, corpus.folder, resumed)
+    ENGINES["in_process"](EngineOptions()).train(assignments, corpus.folder, undisturbed)
+    for name in ("0", "1"):
+        assert resumed.progress[name][0] == 11 * STEP_TOKENS
+        assert resumed.result(name).losses == undisturbed.result(name).losses
+        assert resumed.result(name).trajectory == undisturbed.result(name).trajectory
 
 
 def test_a_folder_that_is_no_corpus_is_named(engine: Engine, corpus: Corpus, tmp_path: Path) -> None:
@@ -116,11 +197,27 @@ def test_a_folder_that_is_no_corpus_is_named(engine: Engine, corpus: Corpus, tmp
         engine.train([Assignment("0", some_runs(corpus, 1)[0])], tmp_path, Recorder())
 
 
+@pytest.mark.parametrize("name", LOCAL)
+def test_a_gpu_that_is_not_there_is_an_error_and_no_training_on_the_cpu(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,97")
+    with pytest.raises(ProxyError, match="CUDA_VISIBLE_DEVICES=0,97 names 2 GPUs"):
+        ENGINES[name](EngineOptions())
+
+
+@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("options", [EngineOptions(address="10.0.0.1:6379"), EngineOptions(command="train {spec}")])
+def test_options_of_other_engines_are_refused(name: str, options: EngineOptions) -> None:
+    option = "address" if options.address else "command"
+    with pytest.raises(ProxyError, match=f"{name!r} has no use for --{option}"):
+        ENGINES[name](options)
+
+
 def settings_of(preset: str) -> ProxySettings:
-    return ProxySettings(corpus_hash="corpus", model=ModelSpec(preset=preset), train_tokens=10**6)
+    return ProxySettings(corpus_hash="corpus", model=ModelSpec.model_validate({"preset": preset}), train_tokens=10**6)
 
 
-def test_small_models_are_stacked_and_large_ones_are_not() -> None:
-    engine = ENGINES["in_process"](EngineOptions())
+def test_small_models_are_stacked_and_large_ones_are_not(engine: Engine) -> None:
     assert engine.preferred_stack(settings_of("0.03M")) > 1
     assert engine.preferred_stack(settings_of("150M")) == 1
