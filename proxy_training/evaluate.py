@@ -8,7 +8,7 @@ The first token of a document has nothing before it and is not predicted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,25 +127,44 @@ def evaluate(
     return [_measured(row, validation) if np.isfinite(row).all() else None for row in nats]
 
 
-@torch.inference_mode()
+def window_nats(
+    decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool] = lambda: False
+) -> Float[np.ndarray, "K S"]:
+    """The nats of every window for each of the K proxies in ``flat`` (K, P): minus its log-probability.
+
+    Raises:
+        MeasurementStopped: ``stopping`` said so.
+    """
+    parts = [nats for _, nats in _window_parts(decoder, flat, validation, stopping)]
+    return torch.cat(parts, dim=1).cpu().numpy()
+
+
 def _document_nats(
     decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool]
 ) -> Float[np.ndarray, "K D"]:
+    total = torch.zeros(flat.shape[0], len(validation.domain), dtype=torch.float64, device=flat.device)
+    for part, nats in _window_parts(decoder, flat, validation, stopping):
+        total.index_add_(1, torch.from_numpy(validation.document[part]).to(flat.device), nats)
+    return total.cpu().numpy()
+
+
+@torch.inference_mode()
+def _window_parts(
+    decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool]
+) -> Iterator[tuple[slice, Tensor]]:
+    """The nats of the windows, some at a time: their places, and (K, s) in float64."""
     proxies, device = flat.shape[0], flat.device
     windows, context = len(validation.tokens), validation.tokens.shape[1] - 1
-    total = torch.zeros(proxies, len(validation.domain), dtype=torch.float64, device=device)
     step = max(1, _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"]) // (proxies * context))
     for first in range(0, windows, step):
         if stopping():
             raise MeasurementStopped
+        part = slice(first, min(first + step, windows))
         # Windows are sorted by length: a chunk of short ones is cut to the longest of them.
-        width = int(validation.lengths[min(first + step, windows) - 1])
-        rows = torch.from_numpy(validation.tokens[first : first + step, : width + 1]).to(device)
+        rows = torch.from_numpy(validation.tokens[part, : int(validation.lengths[part][-1]) + 1]).to(device)
         inputs = rows[:, :-1].clamp(min=0).expand(proxies, -1, -1)
         nats = decoder.losses(flat, inputs, rows[:, 1:].expand(proxies, -1, -1))
-        owner = torch.from_numpy(validation.document[first : first + step]).to(device)
-        total.index_add_(1, owner, nats.sum(dim=2, dtype=torch.float64))
-    return total.cpu().numpy()
+        yield part, nats.sum(dim=2, dtype=torch.float64)
 
 
 def _measured(nats: Float[np.ndarray, " D"], validation: ValidationSet) -> dict[str, Measured]:

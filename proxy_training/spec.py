@@ -269,10 +269,14 @@ class NamedSpec(Record):
 
 
 class NamedResult(Record):
-    """What a run measured, by the run's name: a line of a file of results."""
+    """What a run measured, by the run's name: a line of a file of results.
+
+    ``merged`` losses are those of an average of experts: they stand for a run that nobody has trained.
+    """
 
     run_id: RunId
     result: ProxyResult
+    fidelity: Literal["trained", "merged"] = "trained"
 
 
 Named = TypeVar("Named", NamedSpec, NamedResult)
