@@ -9,7 +9,7 @@ from rich.console import Console
 
 from app.online.output import count, mixture, table, when
 from app.schemas.agents import AgentRead
-from app.schemas.runs import AttemptRead, RunRead
+from app.schemas.runs import AttemptRead, RunRead, RunState
 from app.terminal import number, say
 
 RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
@@ -48,7 +48,7 @@ def show_story(console: Console, story: RunStory) -> None:
     if run.external_id:
         say(console, f"Known elsewhere as {run.external_id}.")
     if run.error:
-        say(console, f"Error: {run.error}")
+        say(console, f"{'Why' if run.state is RunState.PRUNED else 'Error'}: {run.error}")
     if run.losses:
         rows = ((name, number(one.value), number(one.stderr)) for name, one in run.losses.items())
         console.print(table(("target", ">value", ">standard error"), rows, "Measured"))

@@ -76,10 +76,10 @@ def claim(body: ClaimCreate, database: InDatabase, now: Now) -> ClaimRead:
 
 
 @router.post("/runs/{run_id}/measurements", dependencies=AGENT, status_code=204, responses=problems(404, 409))
-def measure(run_id: UUID, body: MeasurementCreate, database: InDatabase) -> None:
-    """Report a point of the trajectory."""
+def measure(run_id: UUID, body: MeasurementCreate, database: InDatabase, now: Now) -> None:
+    """Report a point of the trajectory. Where the run's settings say so, a hopeless run is pruned by it."""
     with database.write() as session:
-        reports.measure(session, run_id, body)
+        reports.measure(session, run_id, body, now)
 
 
 @router.post("/runs/complete", dependencies=AGENT, responses=problems())

@@ -73,10 +73,11 @@ def targets_of_fit(study: Study, fit: Fit) -> Targets:
 
 
 def known_mixtures(session: Session, study: Study) -> Observations | None:
-    """What was measured or waits to be, for a design that must not repeat it; unmeasured losses are NaN."""
-    alive = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED)
+    """What was measured, waits to be or was given up, for a design that must not repeat it; unmeasured losses are
+    NaN."""
+    known = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED, RunState.PRUNED)
     carried = carried_names(study, study.domain_set)
-    rows = session.execute(_columns(study.id).where(Run.state.in_(alive), _of(carried)).order_by(Run.id)).all()
+    rows = session.execute(_columns(study.id).where(Run.state.in_(known), _of(carried)).order_by(Run.id)).all()
     return _observations(study.domain_set, targets_of(study.targets), rows, carried) if rows else None
 
 
@@ -123,7 +124,7 @@ def _weights(domains: Domains, rows: Sequence[Row[Any]], carried: CarriedNames) 
     return np.array(weights).reshape(-1, len(domains))
 
 
-def loss_matrix(targets: Targets, stored: Sequence[dict[str, Any]]) -> np.ndarray:
+def loss_matrix(targets: Targets, stored: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Shape (n, t). A metric to be maximised is negated here, once; :func:`shown` takes it back."""
     missing = {"value": np.nan}
     losses = np.array([[row.get(name, missing)["value"] for name in targets.names] for row in stored], dtype=float)

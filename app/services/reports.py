@@ -28,6 +28,7 @@ from app.schemas.runs import AttemptOutcome, RunState
 from app.services.access import caller
 from app.services.attempts import Ended, end_attempts
 from app.services.budgets import Cost, flops_of
+from app.services.early_stopping import stop_if_hopeless
 from app.services.events import Happened, record, record_all
 from app.services.measured_values import Units, values_of_targets, why_nothing_measured
 from proxy_training.spec import ProxyResult, TrajectoryPoint
@@ -61,15 +62,18 @@ _TARGETS = (
 )
 
 
-def measure(session: Session, run_id: UUID, body: MeasurementCreate) -> None:
-    """Take in a point of the trajectory; the same point again replaces it.
+def measure(session: Session, run_id: UUID, body: MeasurementCreate, now: datetime) -> None:
+    """Take in a point of the trajectory; the same point again replaces it. It may be the last one of its run.
 
     Raises:
         LeaseLost: another attempt holds the run, or none does.
     """
     run = _held_run(session, run_id, body.attempt)
-    _store_points(session, run, [body.point], _units(session, [run.study_id])[run.study_id])
+    units = _units(session, [run.study_id])[run.study_id]
+    _store_points(session, run, [body.point], units)
     _change(session, run.id, progress_tokens=max(run.progress_tokens, body.point.train_tokens))
+    losses = values_of_targets(units, body.point.losses, body.point.metrics)
+    stop_if_hopeless(session, run.id, body.point.train_tokens, losses, now)
     session.commit()
 
 

@@ -1,7 +1,7 @@
 """What users change about runs: their label and priority, whether they count, and whether they are trained at all.
 
 queued, leased --cancel--> cancelled
-leased --prune--> pruned: enough was seen of it
+leased --prune--> pruned: enough was seen of it, by a user or by the rule of its settings (``early_stopping.py``)
 failed, stale, cancelled, pruned --retry--> queued, with as many attempts as a new run
 """
 
@@ -22,6 +22,7 @@ from app.services.events import record
 from app.services.runs import filtered, find_run
 from app.services.studies import find_study
 
+_BY_A_USER = "taken back by a user"
 _RETRIED = (RunState.FAILED, RunState.STALE, RunState.CANCELLED, RunState.PRUNED)
 
 
@@ -56,7 +57,9 @@ def cancel_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
         return RunRead.model_validate(run)
     if run.state not in (RunState.QUEUED, RunState.LEASED):
         raise Conflict(f"run {run.id} has {run.state} already; only a queued or leased run can be cancelled")
-    return _take_back(session, run, RunState.CANCELLED, AttemptOutcome.CANCELLED, now)
+    _take_back(session, run, RunState.CANCELLED, AttemptOutcome.CANCELLED, _BY_A_USER, now)
+    session.commit()
+    return RunRead.model_validate(run)
 
 
 def prune_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
@@ -70,27 +73,35 @@ def prune_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
         return RunRead.model_validate(run)
     if run.state is not RunState.LEASED:
         raise Conflict(f"run {run.id} is {run.state}; only a leased run can be pruned")
-    return _take_back(session, run, RunState.PRUNED, AttemptOutcome.PRUNED, now)
-
-
-def _take_back(session: Session, run: Run, state: RunState, outcome: AttemptOutcome, now: datetime) -> RunRead:
-    held = run.state is RunState.LEASED
-    run.state, run.finished_at = state, now
-    run.agent_id = run.lease_expires_at = None
-    record(session, f"run.{state.value}", now, study_id=run.study_id, subject_id=run.id, data={"attempt": run.attempt})
-    session.flush()
-    if held:
-        end_attempts(session, [_ended(run, outcome, now)])
+    _take_back(session, run, RunState.PRUNED, AttemptOutcome.PRUNED, _BY_A_USER, now)
     session.commit()
     return RunRead.model_validate(run)
 
 
-def _ended(run: Run, outcome: AttemptOutcome, now: datetime) -> Ended:
+def prune(session: Session, run_id: UUID, why: str, now: datetime) -> None:
+    """Stop a leased run that the caller has locked; ``why`` stays with it. The caller commits."""
+    run = session.get_one(Run, run_id, populate_existing=True)
+    run.error = why
+    _take_back(session, run, RunState.PRUNED, AttemptOutcome.PRUNED, why, now)
+
+
+def _take_back(session: Session, run: Run, state: RunState, outcome: AttemptOutcome, why: str, now: datetime) -> None:
+    held = run.state is RunState.LEASED
+    run.state, run.finished_at = state, now
+    run.agent_id = run.lease_expires_at = None
+    data = {"attempt": run.attempt, "reason": why}
+    record(session, f"run.{state.value}", now, study_id=run.study_id, subject_id=run.id, data=data)
+    session.flush()
+    if held:
+        end_attempts(session, [_ended(run, outcome, why, now)])
+
+
+def _ended(run: Run, outcome: AttemptOutcome, why: str, now: datetime) -> Ended:
     return Ended(
         run_id=run.id,
         attempt=run.attempt,
         outcome=outcome,
-        reason="taken back by a user",
+        reason=why,
         at=now,
         study_id=run.study_id,
         model_params=run.model_params,

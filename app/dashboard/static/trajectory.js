@@ -47,7 +47,7 @@ export function create(body, controls, changed) {
       ]);
       const plot = chart.lines.length > 0 ? place(describe(chart), 380) : null;
       const rebuilt = show(body, [run, chart, attempts], () => [
-        run.error && h("p.notice.bad", {}, run.error),
+        run.error && h(run.state === "pruned" ? "p.notice" : "p.notice.bad", {}, run.error),
         plot ??
           h(
             "p.notice",

@@ -19,7 +19,7 @@ from app.services.suggestions import suggest
 from mixers.designs import DESIGNS
 from proxy_training.spec import ProxySettings
 
-# Runs that are, or will become, a data point.
+# Runs that are, or will become, a data point. One that was pruned is replaced: by another mixture, for designs know it.
 _COUNTED = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED)
 
 
