@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from proxy_training import corpus_commands, proxy_commands
+from proxy_training import corpus_commands, expert_commands, proxy_commands
 from proxy_training.command_errors import one_sentence
 from proxy_training.engine_options import (
     Address,
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="agent")
     corpus_commands.register(app)
     proxy_commands.register(app)
+    expert_commands.register(app)
 
 
 def agent(
