@@ -73,6 +73,7 @@ class Corpus:
     def validation_documents(self, domain: str) -> Sequence[UInt[np.ndarray, " tokens"]]:
         """The tokens of every validation document. Any first n of them are a fair sample."""
         split = self._domain(domain).validation
+        self.check_opened()
         return _Documents(self._tokens(split), self._index(split))
 
     def validation_bytes(self, domain: str) -> Sequence[int]:
@@ -114,6 +115,13 @@ class Corpus:
             except (OSError, ValueError) as exc:
                 raise CorpusError(f"{self.folder / file.file} cannot be read: {exc}") from exc
         return np.frombuffer(self._maps[file.file], dtype=dtype)
+
+
+def beyond_vocabulary(corpus: Corpus, token: int) -> CorpusError:
+    """A model would look such a token up in what belongs to another one."""
+    return CorpusError(
+        f"{corpus.folder} holds the token {token}, beyond its vocabulary of {corpus.vocab_size}; build the corpus again"
+    )
 
 
 class _Documents(Sequence[np.ndarray]):

@@ -1,7 +1,8 @@
-"""Losses on validation documents, in bits per UTF-8 byte, with their standard error over documents.
+"""Losses on validation documents, in bits per UTF-8 byte and nats per token, with standard errors over documents.
 
 Bits per byte does not depend on the tokeniser. A domain's loss is the ratio of all bits to all bytes that were
-looked at, so that long documents count for their length; documents, not tokens, are the independent draws.
+looked at, or of all nats to all tokens, so that long documents count for their length; documents, not tokens, are the
+independent draws.
 The first token of a document has nothing before it and is not predicted.
 """
 
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from proxy_training.corpus_read import Corpus
+from proxy_training.corpus_read import Corpus, beyond_vocabulary
 from proxy_training.errors import CorpusError
 from proxy_training.model import StackedDecoder
 from proxy_training.spec import Measured
@@ -36,7 +37,7 @@ class ValidationSet:
         lengths: predicted tokens of a window, (S,).
         document: the document of a window, (S,).
         domain: the domain of a document, (D,), as an index into ``names``.
-        document_bytes: UTF-8 bytes that the windows of a document predict, (D,).
+        document_bytes, document_tokens: UTF-8 bytes and tokens that the windows of a document predict, (D,).
     """
 
     names: tuple[str, ...]
@@ -45,13 +46,14 @@ class ValidationSet:
     document: Int[np.ndarray, " S"]
     domain: Int[np.ndarray, " D"]
     document_bytes: Float[np.ndarray, " D"]
+    document_tokens: Float[np.ndarray, " D"]
 
     @classmethod
     def of(cls, corpus: Corpus, context: int, max_windows: int) -> ValidationSet:
         """Windows of every domain of the corpus, at most ``max_windows`` each, spread evenly over its text.
 
         Raises:
-            CorpusError: a domain has no validation document of two tokens or more.
+            CorpusError: a domain has no validation document of two tokens or more, or holds an unknown token.
         """
         tokens: list[np.ndarray] = []
         document: list[int] = []
@@ -64,6 +66,8 @@ class ValidationSet:
                 domain.append(at)
                 counted.append(text_bytes)
         stacked = np.concatenate(tokens)
+        if stacked.max() >= corpus.vocab_size:
+            raise beyond_vocabulary(corpus, int(stacked.max()))
         lengths = (stacked[:, 1:] != _NOT_PREDICTED).sum(axis=1)
         order = np.argsort(lengths, kind="stable")
         return cls(
@@ -73,6 +77,7 @@ class ValidationSet:
             document=np.array(document)[order],
             domain=np.array(domain),
             document_bytes=np.array(counted),
+            document_tokens=np.bincount(document, weights=lengths, minlength=len(domain)),
         )
 
 
@@ -168,15 +173,27 @@ def _window_parts(
 
 
 def _measured(nats: Float[np.ndarray, " D"], validation: ValidationSet) -> dict[str, Measured]:
-    """Ratio estimates with the linearised standard error (Cochran 1977, Sampling Techniques, section 6.4)."""
     losses = {}
     for at, name in enumerate(validation.names):
         mine = validation.domain == at
-        bits, text_bytes = nats[mine] / math.log(2), validation.document_bytes[mine]
-        value, count = float(bits.sum() / text_bytes.sum()), len(bits)
-        stderr = None
-        if count > 1:
-            residual = bits - value * text_bytes
-            stderr = float(np.sqrt(count / (count - 1) * (residual**2).sum()) / text_bytes.sum())
-        losses[name] = Measured(value=value, stderr=stderr)
+        bits_per_byte = _ratio(nats[mine] / math.log(2), validation.document_bytes[mine])
+        nats_per_token = _ratio(nats[mine], validation.document_tokens[mine])
+        losses[name] = Measured(
+            value=bits_per_byte[0],
+            stderr=bits_per_byte[1],
+            nats_per_token=nats_per_token[0],
+            nats_per_token_stderr=nats_per_token[1],
+        )
     return losses
+
+
+def _ratio(above: Float[np.ndarray, " D"], below: Float[np.ndarray, " D"]) -> tuple[float, float | None]:
+    """The ratio of the sums and its linearised standard error (Cochran 1977, Sampling Techniques, Eq. 6.13).
+
+    One document has no standard error.
+    """
+    value, count = float(above.sum() / below.sum()), len(above)
+    if count == 1:
+        return value, None
+    residual = above - value * below
+    return value, float(np.sqrt(count / (count - 1) * (residual**2).sum()) / below.sum())

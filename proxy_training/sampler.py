@@ -9,7 +9,7 @@ Two rules make runs comparable (common random numbers):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,9 +18,9 @@ from jaxtyping import Int, UInt
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field, ValidationError
 
-from proxy_training.corpus_read import Corpus
+from proxy_training.corpus_read import Corpus, beyond_vocabulary
 from proxy_training.domain_schedule import AskedCounts, DomainSchedule
-from proxy_training.errors import CorpusError, SpecError
+from proxy_training.errors import SpecError
 from proxy_training.repetition import DomainUse, matched_windows
 from proxy_training.spec import NonNegative, ProxySpec, Record, Stage
 from proxy_training.steered_schedule import SteeredSchedule
@@ -90,8 +90,8 @@ class SequenceSampler:
         first = (step % self._steps_per_block) * self.batch_sequences
         return block.tokens[first : first + self.batch_sequences].astype(np.int64)
 
-    def change_weights(self, change: WeightChange) -> None:
-        """Train on other weights from a step on, until the end of the run or the next change.
+    def change_weights(self, from_step: int, weights: Mapping[str, float]) -> None:
+        """Train on other weights from a step (counted from 0) on, until the end of the run or the next change.
 
         Earlier steps stay as they were; what they owe to a domain, or gave it too much, is evened out, so that the
         counts since the start of the run follow the weights of every time as closely as ``steered_schedule.py``
@@ -102,18 +102,16 @@ class SequenceSampler:
                 change or outside of the run; nothing has changed then.
         """
         earliest = self.changes[-1].from_step if self.changes else 0
-        if not earliest <= change.from_step < self.steps:
-            raise SpecError(
-                f"weights cannot change from step {change.from_step} on; steps {earliest} .. {self.steps - 1} may"
-            )
-        stages = self._changed_stages(change)
+        if not earliest <= from_step < self.steps:
+            raise SpecError(f"weights cannot change from step {from_step} on; steps {earliest} .. {self.steps - 1} may")
+        stages = self._changed_stages(from_step, weights)
         _check_domains(stages, self._corpus, self.context)
         asked = AskedCounts(stages, self.domains, self.context)
         self._orders = self._orders_of(stages, asked)
         self.stages = stages
-        self.changes = (*self.changes, change)
+        self.changes = (*self.changes, WeightChange(from_step=from_step, weights=dict(weights)))
         self._schedule = SteeredSchedule(self._known, self.changes[0].from_step * self.batch_sequences, asked)
-        changed = change.from_step // self._steps_per_block
+        changed = from_step // self._steps_per_block
         del self._given_before[changed + 1 :]
         if self._block is not None and self._block.number >= changed:
             self._block = None
@@ -129,16 +127,19 @@ class SequenceSampler:
         given = self._given(steps)
         return {self.domains[j]: int(given[j]) / order.kept for j, order in self._orders.items()}
 
-    def _changed_stages(self, change: WeightChange) -> tuple[Stage, ...]:
-        from_token = change.from_step * self.batch_sequences * self.context
+    def _changed_stages(self, from_step: int, weights: Mapping[str, float]) -> tuple[Stage, ...]:
+        from_token = from_step * self.batch_sequences * self.context
         kept = [stage for stage in self.stages if stage.from_token < from_token]
         if kept:
             kept[-1] = kept[-1].model_copy(update={"to_token": min(kept[-1].to_token, from_token)})
         end = self._spec.settings.train_tokens
         try:
-            return (*kept, Stage(from_token=from_token, to_token=end, weights=change.weights))
+            return (*kept, Stage(from_token=from_token, to_token=end, weights=dict(weights)))
         except ValidationError as exc:
-            raise SpecError(exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from exc
+            first = exc.errors(include_url=False)[0]
+            where = "".join(f" of {name!r}" for name in first["loc"][1:])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise SpecError(f"the changed weights{where} are no mixture: {reason}") from exc
 
     def _orders_of(self, stages: Sequence[Stage], asked: AskedCounts) -> dict[int, WindowOrder]:
         """The orders of all domains with a weight, by their place in the corpus."""
@@ -195,10 +196,7 @@ class SequenceSampler:
                 starts = order.starts(given[j] + np.arange(len(here)))
                 tokens[here] = sliding_window_view(self._corpus.train_array(self.domains[j]), self.context + 1)[starts]
         if tokens.max() >= self._corpus.vocab_size:
-            raise CorpusError(
-                f"{self._corpus.folder} holds the token {tokens.max()}, beyond its vocabulary of "
-                f"{self._corpus.vocab_size}; build the corpus again"
-            )
+            raise beyond_vocabulary(self._corpus, int(tokens.max()))
         return _Block(number, domains, tokens, given)
 
 

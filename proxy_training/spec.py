@@ -151,6 +151,12 @@ class ProxySettings(Record):
     ``precision`` auto is bf16 with fp32 master weights on a GPU and fp32 elsewhere. With ``random_numbers`` common,
     runs of equal seeds share initial weights and the order of sequences in every domain; independent runs share
     nothing, whatever their seeds.
+
+    A point on the way is a point of (N, D) as far as the learning rate allows: with ``constant``, and with ``wsd``
+    before its decay, it is nearly what a run of so many tokens would have measured. Under ``cosine`` and ``linear`` it
+    is the middle of a longer run whose rate had not come down: its loss is higher than that of a finished run of so
+    many tokens, and the two should not be fitted as one. With ``match_repetition``, text has been repeated there as
+    often as by the target run at the same share of its tokens.
     """
 
     model: ModelSpec = ModelSpec()
@@ -243,6 +249,7 @@ class ProxyResult(Record):
     trajectory: tuple[TrajectoryPoint, ...] = ()
     realised_weights: dict[str, NonNegative] = Field(default={})
     epochs: dict[str, NonNegative] = Field(default={})
+    stages: tuple[Stage, ...] = Field(default=(), description="as trained, when weights were changed on the way")
     wall_seconds: Seconds = 0.0
     cpu_seconds: Seconds = 0.0
     device: str = Field(default="", max_length=200)

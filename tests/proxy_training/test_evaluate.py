@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import CorpusError
@@ -60,13 +62,15 @@ def test_a_loss_is_all_bits_over_all_bytes(corpus: Corpus, decoder: StackedDecod
             stderr = math.sqrt(n / (n - 1) * ((bits - value * text_bytes) ** 2).sum()) / text_bytes.sum()
             assert losses[name].value == pytest.approx(value, rel=1e-5)
             assert losses[name].stderr == pytest.approx(stderr, rel=1e-3)
+            assert losses[name].nats_per_token == pytest.approx(value * math.log(2), rel=1e-5)  # a byte is a token
+            assert losses[name].nats_per_token_stderr == pytest.approx(stderr * math.log(2), rel=1e-3)
 
 
 def test_bytes_are_counted_and_not_tokens(corpus: Corpus, decoder: StackedDecoder) -> None:
     class TwoBytesAToken:
         """The corpus, had every token stood for two bytes."""
 
-        domains = corpus.domains
+        domains, vocab_size = corpus.domains, corpus.vocab_size
         validation_documents = staticmethod(corpus.validation_documents)
 
         @staticmethod
@@ -77,6 +81,90 @@ def test_bytes_are_counted_and_not_tokens(corpus: Corpus, decoder: StackedDecode
     doubled = losses_of(decoder, ValidationSet.of(TwoBytesAToken(), TINY.context, ALL), [0])[0]  # type: ignore[arg-type]
     for name in corpus.domains:
         assert doubled[name].value == pytest.approx(as_it_is[name].value / 2)
+        assert doubled[name].nats_per_token == as_it_is[name].nats_per_token
+
+
+class GivesEveryTokenItsNumber:
+    """A decoder whose loss on a token is the token's number, in nats."""
+
+    spec = TINY
+
+    @staticmethod
+    def losses(flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        del inputs
+        return labels.clamp(min=0).to(flat.dtype)
+
+
+class Written:
+    """A corpus of these documents, each with so many bytes."""
+
+    domains, vocab_size = ("a",), 1000
+
+    def __init__(self, documents: Sequence[Sequence[int]], text_bytes: Sequence[int]) -> None:
+        self._documents, self._bytes = [np.array(text) for text in documents], list(text_bytes)
+
+    def validation_documents(self, domain: str) -> list[np.ndarray]:
+        assert domain == "a"
+        return self._documents
+
+    def validation_bytes(self, domain: str) -> list[int]:
+        assert domain == "a"
+        return self._bytes
+
+
+def measured_by_hand(corpus: Written) -> Measured:
+    (losses,) = evaluate(GivesEveryTokenItsNumber(), torch.zeros(1, 1), ValidationSet.of(corpus, 16, ALL))  # type: ignore[arg-type]
+    assert losses is not None
+    return losses["a"]
+
+
+def test_both_units_and_their_standard_errors_worked_out_by_hand() -> None:
+    # 3 and 2 predicted tokens of 4 and 3, with 6 and 5 nats; 8 and 9 bytes, of which 6 and 6 are predicted.
+    measured = measured_by_hand(Written([[9, 1, 2, 3], [9, 1, 4]], [8, 9]))
+    assert measured.nats_per_token == pytest.approx(11 / 5)
+    assert measured.value == pytest.approx(11 / 12 / math.log(2))
+    # Residuals 6 - 3 * 2.2 and 5 - 2 * 2.2 are -.6 and .6; 6 - 6 * 11/12 and 5 - 6 * 11/12 are .5 and -.5.
+    assert measured.nats_per_token_stderr == pytest.approx(math.sqrt(2 / 1 * 2 * 0.36) / 5)
+    assert measured.stderr == pytest.approx(math.sqrt(2 / 1 * 2 * 0.25) / 12 / math.log(2))
+
+
+def test_the_standard_errors_are_those_of_a_bootstrap_over_documents() -> None:
+    rng = np.random.default_rng(0)
+    documents = [rng.poisson(rng.gamma(9, 1), size=rng.integers(5, 80)).tolist() for _ in range(120)]
+    text_bytes = [int(len(text) * rng.uniform(1, 4)) + 1 for text in documents]
+    measured = measured_by_hand(Written(documents, text_bytes))
+    nats = np.array([sum(text[1:]) for text in documents])
+    tokens = np.array([len(text) - 1 for text in documents])
+    predicted_bytes = np.array(text_bytes) * tokens / (tokens + 1)
+    draws = rng.integers(0, 120, size=(4000, 120))
+    per_token = nats[draws].sum(1) / tokens[draws].sum(1)
+    per_byte = nats[draws].sum(1) / predicted_bytes[draws].sum(1) / math.log(2)
+    # 4000 draws tell a standard deviation to 1.1 %; the linearisation is good to about 1 / 120.
+    assert measured.nats_per_token_stderr == pytest.approx(per_token.std(), rel=0.05)
+    assert measured.stderr == pytest.approx(per_byte.std(), rel=0.05)
+
+
+def test_a_token_beyond_the_vocabulary_is_an_error_of_the_corpus() -> None:
+    corpus = Written([[9, 1000, 2, 3]], [8])
+    corpus.folder = Path("somewhere")  # type: ignore[attr-defined]
+    with pytest.raises(CorpusError, match="somewhere holds the token 1000, beyond its vocabulary of 1000"):
+        ValidationSet.of(corpus, 16, ALL)  # type: ignore[arg-type]
+
+
+def test_no_document_that_is_measured_was_ever_trained_on(tmp_path: Path) -> None:
+    # Copies within a domain and in another one: a copy must not slip from the one side to the other.
+    first, second = texts(0, 60), texts(1, 60)
+    domains = {"a": first + first[:30] + second[:10], "b": second + first[20:50] + second}
+    corpus = make_corpus(tmp_path, domains, context=16, validation_fraction=0.3)
+    held_out = {
+        hashlib.sha256(text.tobytes()).hexdigest() for name in domains for text in corpus.validation_documents(name)
+    }
+    trained_on = b"|".join(corpus.train_array(name).tobytes() for name in domains)
+    by_hash = {hashlib.sha256(text.encode()).hexdigest(): text.encode() for text in first + second}
+    assert 20 < len(held_out) < 50
+    assert held_out < by_hash.keys()
+    for digest, text in by_hash.items():
+        assert (text in trained_on) == (digest not in held_out)
 
 
 def test_the_bound_on_windows_is_kept_and_spread_over_documents(corpus: Corpus) -> None:
@@ -100,7 +188,7 @@ def test_one_document_has_no_standard_error(tmp_path: Path, decoder: StackedDeco
     corpus = make_corpus(tmp_path, {"a": texts(0, 30)}, context=16, validation_fraction=0.2)
 
     class OneDocument:
-        domains = corpus.domains
+        domains, vocab_size = corpus.domains, corpus.vocab_size
 
         @staticmethod
         def validation_documents(domain: str) -> list[np.ndarray]:
@@ -126,7 +214,7 @@ def test_a_proxy_that_is_not_finite_has_no_loss_and_spares_the_others(corpus: Co
 
 def test_documents_of_one_token_cannot_be_measured(tmp_path: Path) -> None:
     class Crumbs:
-        domains = ("crumbs",)
+        domains, vocab_size = ("crumbs",), 256
 
         @staticmethod
         def validation_documents(domain: str) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import pytest
 
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import SpecError
-from proxy_training.sampler import SequenceSampler, WeightChange
+from proxy_training.sampler import SequenceSampler
 from proxy_training.spec import ProxySpec, Stage, TargetRun
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import tiny_settings
@@ -146,6 +146,6 @@ def test_new_weights_that_would_repeat_too_much_change_nothing(corpus: Corpus) -
     sampler = matched(corpus, run, (windows_of(corpus, "law"), {"web": 0.9, "law": 0.1}))
     stages = sampler.stages
     with pytest.raises(SpecError, match="through domain 'law'"):
-        sampler.change_weights(WeightChange(from_step=1, weights={"law": 1.0}))
+        sampler.change_weights(1, {"law": 1.0})
     assert sampler.stages == stages
     assert sampler.changes == ()
