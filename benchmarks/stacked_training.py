@@ -24,6 +24,7 @@ from benchmarks.plain_decoder import PlainDecoder
 from proxy_training.corpus_build import build_corpus
 from proxy_training.corpus_config import CorpusConfig, DomainConfig
 from proxy_training.corpus_read import Corpus
+from proxy_training.model import layout_of
 from proxy_training.sampler import SequenceSampler
 from proxy_training.schedules import learning_rate
 from proxy_training.spec import ModelSpec, ProxySettings, ProxySpec, Stage
@@ -68,9 +69,9 @@ def train_stack(specs: Sequence[ProxySpec], corpus: Corpus) -> float:
 def train_plain(spec: ProxySpec, corpus: Corpus) -> float:
     """The last training loss of one model, in the loop that everyone writes."""
     settings, sampler = spec.settings, SequenceSampler(corpus, spec)
-    model = PlainDecoder(settings.model, spec.seed)
+    model = PlainDecoder(settings.model, layout_of(settings.model).initial_row(spec.draw_seed))
     betas = (settings.optimizer.beta1, settings.optimizer.beta2)
-    optimizer = torch.optim.AdamW(model.parameter_groups(settings.optimizer), betas=betas)
+    optimizer = torch.optim.AdamW(model.parameter_groups(settings.optimizer), betas=betas, fused=True)
     peak = [group["lr"] for group in optimizer.param_groups]
     loss = torch.zeros(())
     for step in range(sampler.steps):

@@ -26,10 +26,12 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from proxy_training.attention import ROTARY_BASE
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import SpecError
+from proxy_training.layers import NORM_EPS
 from proxy_training.llama_tokenizer import write_tokenizer
-from proxy_training.model import BASE_WIDTH, NORM_EPS, ROTARY_BASE, layout_of
+from proxy_training.model import BASE_WIDTH, layout_of
 from proxy_training.part_folder import part_folder
 from proxy_training.spec import ModelSpec, ProxySpec
 

@@ -1,7 +1,8 @@
 """A decoder whose every parameter has a leading proxy axis, so that K proxies train as one.
 
-RMSNorm, rotary positions, SwiGLU, a tied or untied head; no biases. All parameters of a proxy lie in one row of one
-matrix ``flat``, and the layers see views of it: the optimiser, clipping and checkpoints then work on a single tensor.
+RMSNorm, rotary positions, SwiGLU or GELU (the exact one, x Phi(x)), a tied or untied head; no biases. All parameters of
+a proxy lie in one row of one matrix ``flat``, and the layers see views of it: the optimiser, clipping and checkpoints
+then work on a single tensor.
 
 Notation: K proxies, P parameters of a proxy, B sequences, T tokens of a sequence, M = B T, d width, H heads,
 f feed-forward width, V vocabulary. Proxies never mix: row i of any output depends on row i of ``flat`` alone, and
@@ -19,10 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from proxy_training.attention import attend, rotation
+from proxy_training.head_loss import mean_nats, token_nats
+from proxy_training.layers import rms_norm, swiglu
 from proxy_training.spec import ModelSpec
 
-NORM_EPS = 1e-6  # keeps the norm of an all-zero row finite
-ROTARY_BASE = 10_000.0  # Su et al. 2021, RoFormer, section 3.2.2
 # Chosen together with the default rates of OptimizerSpec for the lowest loss of the default model after 65k and 131k
 # tokens. A small model sees few steps: an embedding that starts small spends them on growing.
 _EMBEDDING_STD = 0.3
@@ -61,17 +63,19 @@ class Layout:
 
     def initial_row(self, seed: int) -> Tensor:
         """The P initial values of a proxy. They depend on the seed alone, not on its place in a stack."""
-        row = torch.randn(self.params, generator=torch.Generator().manual_seed(seed))
-        for slot, part in zip(self.slots, row.split(self.sizes), strict=True):
-            if slot.std:
-                part.mul_(slot.std)
-            else:
-                part.fill_(1.0)
-        return row
+        return self.initial([seed])[0]
 
     def initial(self, seeds: Sequence[int]) -> Tensor:
         """Initial values of K proxies, (K, P)."""
-        return torch.stack([self.initial_row(seed) for seed in seeds])
+        flat = torch.empty(len(seeds), self.params)
+        for seed, row in zip(seeds, flat, strict=True):
+            row.normal_(generator=torch.Generator().manual_seed(seed))
+            for slot, part in zip(self.slots, row.split(self.sizes), strict=True):
+                if slot.std:
+                    part.mul_(slot.std)
+                else:
+                    part.fill_(1.0)
+        return flat
 
     def decay_mask(self) -> Tensor:
         """1 where weight decay applies (matrices), 0 where not (gains), (P,)."""
@@ -89,11 +93,15 @@ def layout_of(spec: ModelSpec) -> Layout:
     sqrt(2 n_layers), so that its variance does not grow with depth (Radford et al. 2019, GPT-2, section 2.3).
 
     One learning rate serves all widths (Yang et al. 2022, Tensor Programs V, table 8, Adam): the rate of a matrix goes
-    with 1/in, that of embedding, head and gains stays, and the head's output is divided by the width.
+    with 1/in, that of embedding, head and gains stays, and the head's output is divided by the width. Scores of
+    attention are divided by the root of the head's width, not by that width: presets widen heads to 64 at most and
+    grow by their number. Not carried over, as in that paper (section 6.1), are depth beyond the factor above, the
+    tokens of a step and the number of steps: a rate tuned for short runs is too high for much longer ones.
     """
     d, f = spec.d_model, spec.d_ff
     by_d, by_f = BASE_WIDTH / d, _BASE_FEED_FORWARD / f
     to_residual = 1 / math.sqrt(2 * spec.n_layers)
+    into, hidden = ("gate_up", 2 * f) if spec.feed_forward == "swiglu" else ("up", f)
     slots = [Slot("embedding", (spec.vocab_size, d), _EMBEDDING_STD, True)]
     for layer in range(spec.n_layers):
         slots += [
@@ -101,7 +109,7 @@ def layout_of(spec: ModelSpec) -> Layout:
             Slot(f"{layer}.query_key_value", (d, 3 * d), d**-0.5, True, by_d),
             Slot(f"{layer}.attention_out", (d, d), d**-0.5 * to_residual, True, by_d),
             Slot(f"{layer}.feed_forward_norm", (d,), 0.0, False),
-            Slot(f"{layer}.gate_up", (d, 2 * f), d**-0.5, True, by_d),
+            Slot(f"{layer}.{into}", (d, hidden), d**-0.5, True, by_d),
             Slot(f"{layer}.down", (f, d), f**-0.5 * to_residual, True, by_f),
         ]
     slots.append(Slot("final_norm", (d,), 0.0, False))
@@ -111,63 +119,91 @@ def layout_of(spec: ModelSpec) -> Layout:
 
 
 class StackedDecoder:
-    """The forward pass of K proxies. Holds no parameters: they come in as ``flat``."""
+    """The forward pass of K proxies. Holds no parameters: they come in as ``flat``, always fp32.
 
-    def __init__(self, spec: ModelSpec, device: torch.device | None = None) -> None:
+    Args:
+        dtype: of matrix products and activations.
+    """
+
+    def __init__(self, spec: ModelSpec, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> None:
         self.spec = spec
         self.layout = layout_of(spec)
-        self._rotation = _rotation(spec).to(device) if device else _rotation(spec)
+        self.dtype = dtype
+        self._turn = rotation(spec.context, spec.d_model // spec.n_heads).to(device or torch.device("cpu"))
+
+    def mean_losses(self, flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Nats a token, for training: (K, P) and int64 (K, B, T), no label negative, to (K,)."""
+        x, head = self._head_input(flat, inputs)
+        return mean_nats(x, head, labels.flatten(1))
 
     def losses(self, flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Nats of every predicted token.
+        """Nats of every predicted token, for measuring.
 
         Args:
             flat: (K, P).
             inputs, labels: int64 (K, B, T); where a label is negative the loss is 0.
 
         Returns:
-            (K, B, T)
+            (K, B, T), fp32.
         """
-        logits = self.logits(flat, inputs)
-        nats = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="none")
-        return nats.view(labels.shape)
+        x, head = self._head_input(flat, inputs)
+        return token_nats(x, head, labels.flatten(1)).view(labels.shape)
 
     def logits(self, flat: Tensor, inputs: Tensor) -> Tensor:
         """Scores of every next token: (K, B, T) tokens to (K, B * T, V)."""
-        spec, weights = self.spec, self.layout.unpack(flat)
-        proxies, context = inputs.shape[0], inputs.shape[2]
-        x = _embed(weights["embedding"], inputs.reshape(proxies, -1))  # (K, M, d)
-        for layer in range(spec.n_layers):
-            h = _rms_norm(x, weights[f"{layer}.attention_norm"])
-            h = self._attend(torch.bmm(h, weights[f"{layer}.query_key_value"]), context)
-            x = torch.baddbmm(x, h, weights[f"{layer}.attention_out"])
-            h = _rms_norm(x, weights[f"{layer}.feed_forward_norm"])
-            gate, up = torch.bmm(h, weights[f"{layer}.gate_up"]).split(spec.d_ff, dim=2)
-            x = torch.baddbmm(x, F.silu(gate) * up, weights[f"{layer}.down"])
-        x = _rms_norm(x, weights["final_norm"] * (BASE_WIDTH / spec.d_model))
-        head = weights["embedding" if spec.tied_head else "head"]
+        x, head = self._head_input(flat, inputs)
         return torch.bmm(x, head.transpose(1, 2))
 
-    def _attend(self, query_key_value: Tensor, context: int) -> Tensor:
-        """Causal attention within every sequence: (K, M, 3d) to (K, M, d)."""
-        proxies, tokens, _ = query_key_value.shape
-        d, heads = self.spec.d_model, self.spec.n_heads
-        query_key, value = query_key_value.split([2 * d, d], dim=2)
-        # A rotation of the pair (2i, 2i + 1) is a product of complex numbers: one pass over queries and keys.
-        pairs = torch.view_as_complex(query_key.reshape(-1, context, 2 * heads, d // heads // 2, 2))
-        turned = torch.view_as_real(pairs * self._rotation[:context, None])
-        query, key = turned.view(-1, context, 2, heads, d // heads).transpose(1, 3).unbind(2)  # (K B, H, T, d / H)
-        value = value.reshape(-1, context, heads, d // heads).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return mixed.transpose(1, 2).reshape(proxies, tokens, d)
+    def _head_input(self, flat: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head sees, (K, M, d), and the head, (K, V, d)."""
+        spec = self.spec
+        table, weights = self._weights(flat)
+        proxies, context = inputs.shape[0], inputs.shape[2]
+        turn = self._turn[:context]
+        x = _embed(table, inputs.reshape(proxies, -1)).to(self.dtype)  # (K, M, d)
+        for layer in range(spec.n_layers):
+            h = rms_norm(x, weights[f"{layer}.attention_norm"])
+            h = torch.bmm(h, weights[f"{layer}.query_key_value"])
+            h = attend(h.view(-1, context, 3 * spec.d_model), turn, spec.n_heads).view(x.shape)
+            x = torch.baddbmm(x, h, weights[f"{layer}.attention_out"])
+            h = rms_norm(x, weights[f"{layer}.feed_forward_norm"])
+            x = torch.baddbmm(x, self._feed_forward(h, weights, layer), weights[f"{layer}.down"])
+        x = rms_norm(x, weights["final_norm"] * (BASE_WIDTH / spec.d_model))
+        return x, weights["embedding" if spec.tied_head else "head"]
+
+    def _feed_forward(self, h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
+        """The hidden units: (K, M, d) to (K, M, f)."""
+        if self.spec.feed_forward == "swiglu":
+            return swiglu(torch.bmm(h, weights[f"{layer}.gate_up"]))
+        return F.gelu(torch.bmm(h, weights[f"{layer}.up"]))
+
+    def _weights(self, flat: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The embedding in fp32, where the gradients of many equal tokens meet, and all parameters in ``dtype``."""
+        table, *parts = _Parts.apply(flat, self.layout.sizes, self.dtype)  # type: ignore[misc]
+        slots = self.layout.slots
+        named = {slot.name: part.unflatten(1, slot.shape) for slot, part in zip(slots, parts, strict=True)}
+        return table.unflatten(1, slots[0].shape), named
 
 
-def _rotation(spec: ModelSpec) -> Tensor:
-    """exp(i t base^(-2j / head width)) for position t and pair j, complex (context, head width / 2)."""
-    width = spec.d_model // spec.n_heads
-    frequency = ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.outer(torch.arange(spec.context, dtype=torch.float64), frequency)
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+class _Parts(torch.autograd.Function):
+    """(K, P) to its first part as it is and to every part in ``dtype``.
+
+    The gradients of the parts, each in ``dtype``, are written straight into one of (K, P) in fp32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, sizes: list[int], dtype: torch.dtype) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.sizes = sizes
+        return flat[:, : sizes[0]], *flat.to(dtype).split(sizes, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, table_grad: Tensor, *grads: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        flat_grad = table_grad.new_empty(len(table_grad), sum(ctx.sizes))
+        into = flat_grad.split(ctx.sizes, dim=1)
+        for part, grad in zip(into, grads, strict=True):
+            part.copy_(grad)
+        into[0].add_(table_grad)
+        return flat_grad, None, None
 
 
 def _embed(table: Tensor, tokens: Tensor) -> Tensor:
@@ -175,34 +211,3 @@ def _embed(table: Tensor, tokens: Tensor) -> Tensor:
     proxies, vocabulary, width = table.shape
     first_row = torch.arange(proxies, device=tokens.device)[:, None] * vocabulary
     return F.embedding(tokens + first_row, table.reshape(proxies * vocabulary, width))
-
-
-def _rms_norm(x: Tensor, gain: Tensor) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * gain over the last axis: (K, M, d) and (K, d) to (K, M, d)."""
-    return _RMSNorm.apply(x, gain)  # type: ignore[return-value]
-
-
-class _RMSNorm(torch.autograd.Function):
-    """Zhang & Sennrich 2019, Eq. (4), with its gradient in closed form.
-
-    The derivative that autograd composes reads and writes about three times as much memory, and on a CPU the small
-    models are bound by that.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:  # type: ignore[override]
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = norm.square_().div_(x.shape[-1]).add_(NORM_EPS).rsqrt_()
-        unit = x * scale
-        ctx.save_for_backward(unit, scale, gain)
-        return unit * gain[:, None]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        unit, scale, gain = ctx.saved_tensors
-        weighted = grad * unit
-        # With u = x scale and g = grad * gain: dx = scale (g - u mean(g u)). The mean is no matrix product on purpose:
-        # with a single column it rounds otherwise for one proxy than for several, and Adam makes much of that.
-        along = (weighted * gain[:, None]).mean(dim=-1, keepdim=True)
-        grad_x = torch.addcmul(grad * gain[:, None], unit, along, value=-1).mul_(scale)
-        return grad_x, weighted.sum(dim=1)
