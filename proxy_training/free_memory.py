@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
-# Files of a control group: (limit, use) of versions 2 and 1, in bytes.
-_GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+# Of a control group, versions 2 and 1: files with its limit and its use in bytes, and what of that use is files that the
+# kernel forgets when memory is wanted, as a line of memory.stat.
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _GROUP_ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 
 
@@ -26,12 +30,11 @@ def free_host_bytes(proc: Path = Path("/proc"), group_roots: tuple[Path, ...] = 
         proc, group_roots: where the kernel tells of itself.
     """
     left = [_available(proc / "meminfo")]
-    paths = _group_paths(proc / "self" / "cgroup")
     for root in group_roots:
-        for path in paths:
-            # A container sees its own group at the root, whatever its path outside is.
-            for folder in {root, root / path.lstrip("/")}:
-                left += _left_in_group(folder)
+        for path in _group_paths(proc / "self" / "cgroup"):
+            below = PurePosixPath(path.lstrip("/"))
+            # Groups around this one limit it, too; and a container sees its own at the root, whatever its path outside.
+            left += [free for folder in (below, *below.parents) for free in _left_in_group(root / folder)]
     return max(0, min(left))
 
 
@@ -53,11 +56,18 @@ def _group_paths(file: Path) -> list[str]:
 
 
 def _left_in_group(folder: Path) -> list[int]:
-    for limit_name, use_name in _GROUP_FILES:
+    for limit_name, use_name, forgettable in _GROUP_FILES:
         try:
             limit, use = (folder / limit_name).read_text().strip(), (folder / use_name).read_text().strip()
         except OSError:
             continue
-        if limit != "max":
-            return [int(limit) - int(use)]
+        return [] if limit == "max" else [int(limit) - int(use) + _counted(folder / "memory.stat", forgettable)]
     return []
+
+
+def _counted(stat: Path, name: str) -> int:
+    try:
+        pairs = [line.split() for line in stat.read_text().splitlines()]
+    except OSError:
+        return 0
+    return next((int(value) for key, value in pairs if key == name), 0)
