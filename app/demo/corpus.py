@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 from app.demo.errors import DemoFailed
 from app.demo.gather import RECORD_FILE, GatheredText
+from app.formats.corpus_manifest import read_corpus
+from app.formats.errors import FormatError
 from app.schemas.studies import DomainIn
 
 
@@ -45,16 +46,11 @@ def find_or_build(text: GatheredText, parent: Path) -> DemoCorpus:
 
 def _read(folder: Path) -> DemoCorpus:
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        domains = tuple(
-            DomainIn(
-                name=domain["name"],
-                available_tokens=domain["train"]["tokens"],
-                source=domain["source"],
-                licence=domain["licence"],
-            )
-            for domain in manifest["domains"]
-        )
-        return DemoCorpus(folder, manifest["corpus_hash"], domains)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+        corpus = read_corpus(folder)
+    except (FormatError, OSError) as exc:
         raise DemoFailed(f"the corpus folder {folder} is damaged; remove it and start again") from exc
+    domains = tuple(
+        DomainIn(name=domain.name, available_tokens=domain.tokens, source=domain.source, licence=domain.licence)
+        for domain in corpus.domains
+    )
+    return DemoCorpus(folder, corpus.corpus_hash, domains)
