@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-# Of a control group, versions 2 and 1: files with its limit and its use in bytes, and what of that use is files that the
-# kernel forgets when memory is wanted, as a line of memory.stat.
+# Of a control group, versions 2 and 1: files with its limit and its use in bytes, and the line of memory.stat with what
+# of that use is files that the kernel forgets when memory is wanted.
 _GROUP_FILES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
