@@ -1,8 +1,8 @@
 """Stacks on disk: saved whole, found again by what they train, resumed to the same numbers.
 
 A checkpoint is one ``.npz`` without pickled objects: ``parameters``, ``first`` and ``second`` (K, P), and ``header``,
-UTF-8 JSON with the specs, the step and what was measured so far. The data of a step follows from its number, so that
-nothing else is needed for an exact resume. Any part of a saved stack can go on without the rest of it.
+UTF-8 JSON with the specs, the step and what was measured so far. The data of a step follows from its number and the
+weights, so that nothing else is needed for an exact resume. Any part of a saved stack can go on without the rest of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import logging
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
+from proxy_training.precision import Precision
+from proxy_training.sampler import WeightChange
 from proxy_training.spec import ProxySpec, Record, TrajectoryPoint
 from proxy_training.whole_files import remove_parts, write_whole
 
@@ -31,9 +34,13 @@ log = logging.getLogger(__name__)
 
 
 class MemberHeader(Record):
-    """What is known of one member beside its numbers; seconds are its share of the stack's."""
+    """What is known of one member beside its numbers; seconds are its share of the stack's.
+
+    ``changes`` are those of its weights that its spec does not know of.
+    """
 
     spec: ProxySpec
+    changes: tuple[WeightChange, ...] = ()
     trajectory: tuple[TrajectoryPoint, ...] = ()
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -43,15 +50,17 @@ class _Header(Record):
     format: Literal["mixwright-stack-1"] = "mixwright-stack-1"
     # Another version may draw or update otherwise: its stacks are not gone on with.
     version: str
+    precision: Precision
     step: int
     members: tuple[MemberHeader, ...]
 
 
 @dataclass(frozen=True)
 class StackState:
-    """K members after ``step`` steps; arrays are (K, P) in the order of ``members``."""
+    """K members after ``step`` steps in ``precision``; arrays are (K, P) in the order of ``members``."""
 
     step: int
+    precision: Precision
     members: tuple[MemberHeader, ...]
     parameters: Float32[np.ndarray, "K P"]
     first: Float32[np.ndarray, "K P"]
@@ -78,7 +87,9 @@ class Checkpoints:
         Raises:
             OSError: the disk is full or the folder is not writable; an earlier checkpoint is then as it was.
         """
-        header = _Header(version=version("mixwright"), step=state.step, members=state.members)
+        header = _Header(
+            version=version("mixwright"), precision=state.precision, step=state.step, members=state.members
+        )
         path = self._path([member.spec for member in state.members])
         text = np.frombuffer(header.model_dump_json().encode(), dtype=np.uint8)
         write_whole(
@@ -89,25 +100,53 @@ class Checkpoints:
         )
         return path
 
-    def find(self, specs: Sequence[ProxySpec]) -> StackState | None:
-        """The furthest saved state that holds every one of ``specs``, in their order."""
+    def find(self, specs: Sequence[ProxySpec], precision: Precision) -> StackState | None:
+        """The furthest saved state that holds every one of ``specs``, in their order.
+
+        What another version or another ``precision`` saved is left out with a warning: the runs would not end with the
+        losses of undisturbed ones.
+        """
+        wanted = [_key(spec) for spec in specs]
         best: StackState | None = None
-        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
-            state = _load(path, specs)
-            if state is not None and (best is None or state.step > best.step):
-                best = state
+        for path in self._files():
+            with _readable(path):
+                header = _header(path)
+                rows = [_keys(header).get(key, -1) for key in wanted]
+                if min(rows) < 0 or not _fits(path, header, precision) or (best and best.step >= header.step):
+                    continue
+                best = _state(path, header, rows)
         return best
+
+    def forget(self, specs: Sequence[ProxySpec]) -> None:
+        """Remove ``specs``, which have ended, from all saved stacks: a file goes with the last of its runs.
+
+        A file that held others, too, is written again without them: large stacks are gigabytes, and their runs may
+        end apart.
+        """
+        ended = {_key(spec) for spec in specs}
+        for path in self._files():
+            with _readable(path):
+                header = _header(path)
+                rows = [row for key, row in _keys(header).items() if key not in ended]
+                if len(rows) == len(_keys(header)):
+                    continue
+                if rows and header.version == version("mixwright"):
+                    self.save(_state(path, header, rows))
+                path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove stacks that nobody has claimed again for a week, and what killed processes left half written."""
         now = time.time()
         remove_parts(self.folder, _PART_SECONDS, now)
-        for path in self.folder.glob(f"*{_SUFFIX}"):
+        for path in self._files():
             try:
                 if now - path.stat().st_mtime > _KEPT_SECONDS:
                     path.unlink()
             except FileNotFoundError:
                 continue  # another agent was faster
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{_SUFFIX}"))
 
     def _path(self, specs: Sequence[ProxySpec]) -> Path:
         keys = sorted(_key(spec) for spec in specs)
@@ -118,19 +157,39 @@ def _key(spec: ProxySpec) -> str:
     return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
 
 
-def _load(path: Path, specs: Sequence[ProxySpec]) -> StackState | None:
-    """The rows of ``specs`` in the file; None when it lacks one, or cannot be read: the runs then start afresh."""
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Pass over a file that cannot be read, with a warning: its runs then start afresh."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            header = _Header.model_validate_json(saved["header"].tobytes())
-            if header.version != version("mixwright"):
-                return None
-            place = {_key(member.spec): row for row, member in enumerate(header.members)}
-            rows = [place.get(_key(spec), -1) for spec in specs]
-            if min(rows) < 0:
-                return None
-            arrays = {name: saved[name][rows] for name in ("parameters", "first", "second")}
+        yield
+    except FileNotFoundError:
+        pass  # another agent was faster
     except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         log.warning("Checkpoint %s cannot be read: %s", path, error, extra={"event": "checkpoint_unreadable"})
-        return None
-    return StackState(step=header.step, members=tuple(header.members[row] for row in rows), **arrays)
+
+
+def _header(path: Path) -> _Header:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+        return _Header.model_validate_json(saved["header"].tobytes())
+
+
+def _keys(header: _Header) -> dict[str, int]:
+    """The row of every member."""
+    return {_key(member.spec): row for row, member in enumerate(header.members)}
+
+
+def _fits(path: Path, header: _Header, precision: Precision) -> bool:
+    found, wanted = (header.version, header.precision), (version("mixwright"), precision)
+    if found != wanted:
+        log.warning(
+            "Checkpoint %s is of version %s in %s and cannot go on in version %s in %s: its runs start afresh",
+            path, *found, *wanted, extra={"event": "checkpoint_of_another_kind"},
+        )  # fmt: skip
+    return found == wanted
+
+
+def _state(path: Path, header: _Header, rows: Sequence[int]) -> StackState:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+        arrays = {name: saved[name][rows] for name in ("parameters", "first", "second")}
+    members = tuple(header.members[row] for row in rows)
+    return StackState(step=header.step, precision=header.precision, members=members, **arrays)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from proxy_training.checkpoint import CheckpointPolicy, MemberHeader, StackState
 from proxy_training.corpus_read import Corpus
+from proxy_training.devices import device_name
+from proxy_training.divergence import why_diverged
 from proxy_training.evaluate import MeasurementStopped, ValidationSet
 from proxy_training.llama_export import TrainedProxy
 from proxy_training.metrics_command import MeasurementFailed
@@ -58,6 +60,7 @@ class StackedRun:
         hook: PointHook | None = None,
     ) -> None:
         self._trainer = StackTrainer([assignment.spec for assignment in assignments], corpus, device)
+        self._device_name = device_name(device)
         self._members = [_Member(assignment) for assignment in assignments]
         self._corpus = corpus
         self._hook = hook
@@ -66,7 +69,6 @@ class StackedRun:
         self._policy = policy
         self._measure_at = measured_steps(self._trainer.settings, self._trainer.steps)
         self._unsaved_seconds = 0.0
-        self._saved: set[Path] = set()
 
     def run(self) -> None:
         """Train until every run has ended, nobody wants the rest, or the watcher says stop."""
@@ -83,8 +85,20 @@ class StackedRun:
                 continue
             if self._policy and self._unsaved_seconds > self._policy.every_seconds:
                 self._save()
-        for path in self._saved:
-            path.unlink(missing_ok=True)
+        if self._policy:
+            self._policy.checkpoints.forget([member.assignment.spec for member in self._members])
+
+    def change_weights(self, run_id: str, weights: Mapping[str, float]) -> None:
+        """Train a run that is still in the stack on other weights from its next step on.
+
+        For whoever steers a mixture while it trains; call it from the thread that trains, which is the one that the
+        watcher is called in. Checkpoints keep the change, and the result reports the stages that came of it.
+
+        Raises:
+            SpecError: the weights are no mixture, the corpus cannot give them, or no step is left.
+        """
+        members = {self._members[member].assignment.run_id: member for member in self._trainer.members}
+        self._trainer.change_weights(members[run_id], weights)
 
     def _go_on(self) -> bool:
         """Do what comes next: measure, or train for a step. False when nothing is left to do."""
@@ -149,7 +163,7 @@ class StackedRun:
             if self._trainer.step < self._trainer.steps:
                 self._watcher.measured(known.assignment.run_id, point)
             else:
-                self._watcher.ended(known.assignment.run_id, self._result(member, point))
+                self._end_measured(member, point)
         if left:
             self._trainer.keep(set(self._trainer.members) - left)
 
@@ -163,30 +177,40 @@ class StackedRun:
             metrics = self._hook.at_point(proxy, losses, trainer.step == trainer.steps, self._watcher.stopping)
         return TrajectoryPoint(train_tokens=trainer.train_tokens, losses=losses, metrics=metrics)
 
-    def _result(self, member: int, last: TrajectoryPoint) -> ProxyResult:
-        weights, epochs = self._trainer.realised(member)
-        known = self._members[member]
-        return ProxyResult(
+    def _end_measured(self, member: int, last: TrajectoryPoint) -> None:
+        """Report a run that was trained to its end, unless its losses are none."""
+        trainer, known = self._trainer, self._members[member]
+        weights, epochs = trainer.realised(member)
+        trained_on = [name for name, weight in weights.items() if weight > 0]
+        why = why_diverged(last.losses, trained_on, trainer.settings.model.vocab_size)
+        if why:
+            self._end_diverged(member, why)
+            return
+        self._end(
+            member,
             status="succeeded",
-            train_tokens=last.train_tokens,
             losses=last.losses,
             metrics=last.metrics,
             trajectory=tuple(known.trajectory),
             realised_weights=weights,
             epochs=epochs,
-            wall_seconds=known.wall_seconds,
-            cpu_seconds=known.cpu_seconds,
+            stages=trainer.sampler(member).stages if trainer.sampler(member).changes else (),
         )
 
-    def _end_diverged(self, member: int) -> None:
-        known, tokens = self._members[member], self._trainer.train_tokens
+    def _end_diverged(self, member: int, why: str = "the loss was not finite") -> None:
+        tokens, trajectory = self._trainer.train_tokens, tuple(self._members[member].trajectory)
+        message = f"{why} after {tokens} tokens; a lower learning rate may help"
+        self._end(member, status="diverged", trajectory=trajectory, message=message)
+
+    def _end(self, member: int, **measured: Any) -> None:
+        known = self._members[member]
         result = ProxyResult(
-            status="diverged",
-            train_tokens=tokens,
-            trajectory=tuple(known.trajectory),
+            train_tokens=self._trainer.train_tokens,
             wall_seconds=known.wall_seconds,
             cpu_seconds=known.cpu_seconds,
-            message=f"the loss was not finite after {tokens} tokens; a lower learning rate may help",
+            device=self._device_name,
+            precision=self._trainer.precision,
+            **measured,
         )
         self._watcher.ended(known.assignment.run_id, result)
 
@@ -204,12 +228,16 @@ class StackedRun:
     def _resume(self) -> None:
         if self._policy is None:
             return
-        state = self._policy.checkpoints.find([member.assignment.spec for member in self._members])
+        state = self._policy.checkpoints.find(
+            [member.assignment.spec for member in self._members], self._trainer.precision
+        )
         if state is None:
             return
         arrays = (torch.from_numpy(array) for array in (state.parameters, state.first, state.second))
         self._trainer.restore(*arrays, step=state.step)
-        for member, header in zip(self._members, state.members, strict=True):
+        for place, (member, header) in enumerate(zip(self._members, state.members, strict=True)):
+            for change in header.changes:
+                self._trainer.sampler(place).change_weights(change.from_step, change.weights)
             member.trajectory = list(header.trajectory)
             member.wall_seconds, member.cpu_seconds = header.wall_seconds, header.cpu_seconds
         log.info("Resumed %d runs at step %d", len(self._members), state.step, extra={"event": "stack_resumed"})
@@ -223,7 +251,7 @@ class StackedRun:
         if self._policy is None or not self._trainer.members:
             return
         try:
-            self._saved.add(self._policy.checkpoints.save(self._state()))
+            self._policy.checkpoints.save(self._state())
         except OSError as error:
             log.warning("The checkpoint could not be written: %s", error, extra={"event": "checkpoint_failed"})
         self._unsaved_seconds = 0.0
@@ -233,15 +261,16 @@ class StackedRun:
         headers = tuple(
             MemberHeader(
                 spec=known.assignment.spec,
+                changes=trainer.sampler(member).changes,
                 trajectory=tuple(known.trajectory),
                 wall_seconds=known.wall_seconds,
                 cpu_seconds=known.cpu_seconds,
             )
-            for known in (self._members[member] for member in trainer.members)
+            for member, known in ((member, self._members[member]) for member in trainer.members)
         )
         arrays = (trainer.flat.detach(), trainer.optimizer.first, trainer.optimizer.second)
         parameters, first, second = (array.cpu().numpy() for array in arrays)
-        return StackState(trainer.step, headers, parameters, first, second)
+        return StackState(trainer.step, trainer.precision, headers, parameters, first, second)
 
 
 def measured_steps(settings: ProxySettings, steps: int) -> frozenset[int]:

@@ -73,7 +73,7 @@ def test_part_of_a_saved_stack_goes_on_without_the_rest(tmp_path: Path, corpus: 
 def test_the_time_before_an_interruption_counts(tmp_path: Path, corpus: Corpus) -> None:
     specs = some_runs(corpus, 1, steps=6)
     train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
-    state = Checkpoints(tmp_path).find(specs)
+    state = Checkpoints(tmp_path).find(specs, "fp32")
     assert state is not None
     assert state.members[0].wall_seconds > 0
     assert train(specs, corpus, tmp_path).result("0").wall_seconds > state.members[0].wall_seconds
@@ -93,18 +93,57 @@ def test_a_stack_that_lost_members_leaves_no_file_either(tmp_path: Path, corpus:
 def test_other_runs_do_not_resume_from_it(tmp_path: Path, corpus: Corpus) -> None:
     specs = some_runs(corpus, 2, steps=4)
     train(specs[:1], corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
-    assert Checkpoints(tmp_path).find(specs) is None
-    assert Checkpoints(tmp_path).find(specs[1:]) is None
+    assert Checkpoints(tmp_path).find(specs, "fp32") is None
+    assert Checkpoints(tmp_path).find(specs[1:], "fp32") is None
 
 
-def test_another_version_starts_afresh(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_starts_afresh(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     specs = some_runs(corpus, 1, steps=4)
     train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
     monkeypatch.setattr(checkpoint_module, "version", lambda _: "99.0")
-    assert Checkpoints(tmp_path).find(specs) is None
+    assert Checkpoints(tmp_path).find(specs, "fp32") is None
+    assert "cannot go on in version 99.0" in caplog.text
 
 
-@pytest.mark.parametrize("damage", ["cut short", "not an archive", "empty"])
+def test_numbers_of_another_format_start_afresh(
+    tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
+) -> None:
+    specs = some_runs(corpus, 1, steps=4)
+    train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    assert Checkpoints(tmp_path).find(specs, "bf16") is None
+    assert "in fp32 and cannot go on" in caplog.text
+
+
+def test_the_halves_of_a_stack_go_on_from_its_file_one_after_the_other(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 5, steps=6)
+    undisturbed = train(specs, corpus)
+    train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
+    whole = sum(path.stat().st_size for path in tmp_path.iterdir())
+    for half in (specs[:3], specs[3:]):
+        resumed = train(half, corpus, tmp_path)
+        for spec in half:
+            name = str(spec.seed)
+            assert resumed.progress[name] == [5 * STEP_TOKENS, 6 * STEP_TOKENS]
+            assert without_times(resumed.result(name)) == without_times(undisturbed.result(name))
+        if half[0] is specs[0]:  # what is kept for the others is no more than theirs
+            (left,) = tmp_path.iterdir()
+            assert left.stat().st_size < 0.5 * whole
+    assert names_in(tmp_path) == []
+
+
+def test_a_stack_that_lost_a_member_goes_on_without_it(tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, 3, steps=6)
+    undisturbed = train(specs, corpus)
+    train(specs, corpus, tmp_path, drop={"1": 2 * STEP_TOKENS}, stop_after_tokens=4 * STEP_TOKENS)
+    resumed = train([specs[0], specs[2]], corpus, tmp_path)
+    assert resumed.progress["2"] == [5 * STEP_TOKENS, 6 * STEP_TOKENS]
+    for name in ("0", "2"):
+        assert without_times(resumed.result(name)) == without_times(undisturbed.result(name))
+
+
+@pytest.mark.parametrize("damage", ["cut short", "not an archive", "empty", "one bit"])
 def test_a_damaged_checkpoint_costs_the_start_again_and_nothing_else(
     damage: str, tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,7 +152,15 @@ def test_a_damaged_checkpoint_costs_the_start_again_and_nothing_else(
     train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
-    file.write_bytes({"cut short": content[: len(content) // 2], "not an archive": b"x" * 500, "empty": b""}[damage])
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    damaged = {
+        "cut short": content[: len(content) // 2],
+        "not an archive": b"x" * 500,
+        "empty": b"",
+        "one bit": flipped,
+    }
+    file.write_bytes(damaged[damage])
     again = train(specs, corpus, tmp_path)
     assert len(again.progress["0"]) == 4
     assert without_times(again.result("0")) == without_times(undisturbed.result("0"))

@@ -174,13 +174,13 @@ def test_a_stopped_batch_is_saved_and_goes_on_to_the_losses_of_an_undisturbed_on
     saving_engine.train(
         [Assignment(str(spec.seed), spec) for spec in long], corpus.folder, Recorder(stop_after_tokens=STEP_TOKENS)
     )
-    assert checkpoints.find(long) is not None
+    assert checkpoints.find(long, "fp32") is not None
 
     specs = some_runs(corpus, 2, steps=20, measure_at_tokens=(5 * STEP_TOKENS,))
     assignments = [Assignment(str(spec.seed), spec) for spec in specs]
     here = ENGINES["in_process"](EngineOptions(policy=CheckpointPolicy(checkpoints, every_seconds=0.0)))
     here.train(assignments, corpus.folder, Recorder(stop_after_tokens=10 * STEP_TOKENS))
-    saved = checkpoints.find(specs)
+    saved = checkpoints.find(specs, "fp32")
     assert saved is not None
     assert saved.step == 10
     undisturbed, resumed = Recorder(), Recorder()
