@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from proxy_training import corpus_commands, expert_commands, proxy_commands
+from proxy_training import corpus_commands, expert_commands, proxy_commands, render
 from proxy_training.command_errors import one_sentence
 from proxy_training.engine_options import (
     Address,
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line; torch is imported by the command that needs it."""
     group = typer.Typer()
     group.callback(invoke_without_command=True)(agent)
+    render.register(group, agent)
     app.add_typer(group, name="agent")
     corpus_commands.register(app)
     proxy_commands.register(app)

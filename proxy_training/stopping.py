@@ -25,7 +25,11 @@ class StopRequest:
         self._flag = False
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT as requests from now on; a second one ends the process at once."""
+        """Take SIGTERM and SIGINT as requests from now on.
+
+        After that a Ctrl-C ends the process at once. SIGTERM does not: schedulers send it to a process and to its
+        parent, which passes it on, and end who does not listen by SIGKILL.
+        """
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_signal)
 
@@ -45,6 +49,6 @@ class StopRequest:
             time.sleep(min(left, _SLICE_SECONDS))
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        del frame
+        del signum, frame
         self.ask()
-        signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

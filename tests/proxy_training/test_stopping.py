@@ -22,13 +22,14 @@ def _handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_handlers")
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_a_request_and_a_second_one_ends_the_process(signum: signal.Signals) -> None:
+def test_a_signal_is_a_request_and_a_ctrl_c_after_it_ends_the_process(signum: signal.Signals) -> None:
     stop = StopRequest()
     stop.listen()
     assert not stop.asked
     os.kill(os.getpid(), signum)
     assert stop.asked
-    assert signal.getsignal(signum) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)  # said twice, it is no other wish
 
 
 def test_the_end_of_the_parent_is_a_request() -> None:
