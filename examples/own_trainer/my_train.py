@@ -169,8 +169,8 @@ def refuse_what_is_not_done_here(settings: dict) -> None:
     model = settings["model"]
     if model["feed_forward"] != "swiglu" or not model["tied_head"]:
         give_up("this trainer knows no other models than those with swiglu and a tied head")
-    if settings["match_repetition"] or settings["early_stopping"] or settings["precision"] == "bf16":
-        give_up("this trainer knows neither match_repetition nor early_stopping nor bf16")
+    if settings["match_repetition"] or settings["precision"] == "bf16":
+        give_up("this trainer knows neither match_repetition nor bf16")
 
 
 def train(run: Run) -> None:

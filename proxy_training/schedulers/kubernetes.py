@@ -98,7 +98,7 @@ def _pod_spec(job: AgentJob, secret: str) -> dict[str, Any]:
 
 
 def _resources(job: AgentJob) -> dict[str, Any]:
-    gpus = {"nvidia.com/gpu": job.gpus.count} if job.gpus.count else {}
+    gpus = {"nvidia.com/gpu": str(job.gpus.count)} if job.gpus.count else {}
     return {"requests": {"cpu": "1", "memory": "2Gi", **gpus}, **({"limits": gpus} if gpus else {})}
 
 

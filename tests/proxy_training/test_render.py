@@ -207,7 +207,7 @@ def test_a_kubernetes_job_follows_its_schema(render: Callable[..., str]) -> None
     assert pod["terminationGracePeriodSeconds"] == 60
     assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100"}
     (container,) = pod["containers"]
-    assert container["resources"]["limits"] == {"nvidia.com/gpu": 2}
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
     key = {"secretKeyRef": {"name": "mine", "key": "api-key"}}
     assert container["env"] == [{"name": "MIXWRIGHT_API_KEY", "valueFrom": key}]
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/corpora/claim", "/corpora/other"}
