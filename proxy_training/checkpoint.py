@@ -69,7 +69,10 @@ class StackState:
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where stacks are kept, and how many seconds of training may be lost. Shorter stacks are never written."""
+    """Where stacks are kept, and how many seconds of training may be lost. Shorter stacks are never written.
+
+    Stacks that take seconds to write are saved less often, so that saving costs no more than a twentieth of the time.
+    """
 
     checkpoints: Checkpoints
     every_seconds: float

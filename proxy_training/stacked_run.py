@@ -25,6 +25,9 @@ from proxy_training.work import Assignment, Failure, Watcher
 
 # A stop that loses less than this is not worth a file.
 _WORTH_SAVING_SECONDS = 3.0
+# A file of gigabytes may take longer than this to write; it is then written so rarely that this takes a twentieth of
+# the time at most.
+_LONG_SAVE_SECONDS, _TRAINING_A_SAVE = 3.0, 20.0
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class StackedRun:
         self._watcher = watcher
         self._policy = policy
         self._measure_at = measured_steps(self._trainer.settings, self._trainer.steps)
-        self._unsaved_seconds = 0.0
+        self._unsaved_seconds = self._pause_seconds = 0.0
 
     def run(self) -> None:
         """Train until every run has ended, nobody wants the rest, or the watcher says stop."""
@@ -83,7 +86,7 @@ class StackedRun:
                     break
             except MeasurementStopped:
                 continue
-            if self._policy and self._unsaved_seconds > self._policy.every_seconds:
+            if self._policy and self._unsaved_seconds > max(self._policy.every_seconds, self._pause_seconds):
                 self._save()
         if self._policy:
             self._policy.checkpoints.forget([member.assignment.spec for member in self._members])
@@ -250,11 +253,13 @@ class StackedRun:
         """Write a checkpoint; a full disk costs the checkpoint, not the training."""
         if self._policy is None or not self._trainer.members:
             return
+        began = time.perf_counter()
         try:
             self._policy.checkpoints.save(self._state())
         except OSError as error:
             log.warning("The checkpoint could not be written: %s", error, extra={"event": "checkpoint_failed"})
-        self._unsaved_seconds = 0.0
+        took = time.perf_counter() - began
+        self._unsaved_seconds, self._pause_seconds = 0.0, _TRAINING_A_SAVE * took if took > _LONG_SAVE_SECONDS else 0.0
 
     def _state(self) -> StackState:
         trainer = self._trainer

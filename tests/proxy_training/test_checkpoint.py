@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -167,16 +168,34 @@ def test_a_damaged_checkpoint_costs_the_start_again_and_nothing_else(
     assert "cannot be read" in caplog.text
 
 
-def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
-    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(*_: object, **__: object) -> None:
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every checkpoint from now on find no more room when some of it is written."""
+
+    def full(file: IO[bytes], **_: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_the_disk(monkeypatch)
     assert train(some_runs(corpus, 1, steps=3), corpus, tmp_path).result("0").status == "succeeded"
     assert "No space left on device" in caplog.text
     assert names_in(tmp_path) == []
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = some_runs(corpus, 2, steps=6)
+    train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    fill_the_disk(monkeypatch)
+    train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_stacks_that_nobody_wants_any_more_are_swept(tmp_path: Path, corpus: Corpus) -> None:
