@@ -15,6 +15,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from app.schemas.run_fidelity import RunFidelity
+
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Holds runs.csv, domains.csv and targets.csv.")]
 LawName = Annotated[str, typer.Option(help="The law to use; 'auto' takes the one that predicts unseen runs best.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -31,6 +33,14 @@ class ReadingOptions:
         ),
     ] = None
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds, the fits and the search.")] = 0
+    fidelity: Annotated[
+        RunFidelity | None, typer.Option(help="Runs of this fidelity only [default: trained; merged are averages].")
+    ] = None
+
+    @property
+    def run_fidelity(self) -> RunFidelity:
+        """The one of all rows that are used."""
+        return self.fidelity or RunFidelity.TRAINED
 
 
 @dataclass(frozen=True)

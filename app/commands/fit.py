@@ -10,6 +10,7 @@ import typer
 
 from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
+from app.schemas.run_fidelity import RunFidelity
 
 _Fit = Annotated[str, typer.Argument(metavar="FIT", help="Id of the fit, or a part of it.")]
 
@@ -22,9 +23,12 @@ class RunChoice:
     train_tokens: Annotated[list[int] | None, typer.Option(help="Only runs of this length; repeatable.")] = None
     purpose: Annotated[list[str] | None, typer.Option(help="Only runs of this purpose; repeatable.")] = None
 
+    fidelity: Annotated[RunFidelity | None, typer.Option(help="Only runs of this fidelity [default: trained].")] = None
+
     def given(self) -> dict[str, object]:
         """The fields of the filter that were given."""
         fields = {"model_params": self.model_params, "train_tokens": self.train_tokens, "purposes": self.purpose}
+        fields |= {"fidelity": self.fidelity}
         return {name: value for name, value in fields.items() if value}
 
 

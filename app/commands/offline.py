@@ -35,7 +35,7 @@ def compare(
     from app.offline_documents import comparison_document, to_json
 
     names = offline.law_names(laws)
-    swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance))
+    swarm = read_swarm(folder, SumTolerance.widened(reading.tolerance), reading.run_fidelity)
     with terminal.progress("Comparing laws", quiet=as_json) as on_progress:
         comparison = offline.judge(swarm, names, reading.seed, on_progress, time_budget)
     points = offline.how_many_runs(swarm, comparison.choice, reading.seed) if curve else ()
@@ -66,7 +66,7 @@ def predict(
     tolerance = SumTolerance.widened(reading.tolerance)
     offline.check_law(law)
     check_destination(out, folder, at)
-    swarm = read_swarm(folder, tolerance)
+    swarm = read_swarm(folder, tolerance, reading.run_fidelity)
     queries = read_queries(at, swarm.runs.domains.names, tolerance)
     with terminal.progress("Predicting", quiet=as_json) as on_progress:
         trusted = offline.trusted_law(swarm, law, reading.seed, on_progress)

@@ -46,7 +46,7 @@ def recommend(
     from app.online.recommending import Asked, check_asked, recommend_online
 
     asked = Asked(source, wish, show, service, law, reading.seed, at.model_params, at.train_tokens)
-    check_asked(asked, reading.tolerance)
+    check_asked(asked, reading)
     with connected(connection) as client:
         recommend_online(client, asked, as_json)
 
@@ -95,7 +95,7 @@ def _recommend_offline(
         check_plot(show.plot)
     export = offline_exports.read_wish(show.export, show.export_option)
     tolerance = SumTolerance.widened(reading.tolerance)
-    swarm = read_swarm(folder, tolerance)
+    swarm = read_swarm(folder, tolerance, reading.run_fidelity)
     if export is not None:
         offline_exports.check_paths(export, swarm)
     scale = offline.scale_for(swarm.runs, at.model_params, at.train_tokens)

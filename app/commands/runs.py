@@ -13,6 +13,7 @@ import typer
 from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
 from app.mixture_options import MixtureOptions
+from app.schemas.run_fidelity import RunFidelity
 
 if TYPE_CHECKING:
     from app.client import Client
@@ -63,6 +64,7 @@ def list_runs(
     ] = None,
     purpose: _Purpose = None,
     source: Annotated[str | None, typer.Option(help="proxy, imported, manual or adaptive.")] = None,
+    fidelity: Annotated[RunFidelity | None, typer.Option(help="Only runs of this fidelity.")] = None,
     label: _Label = None,
     limit: Limit = 100,
     as_json: AsJson = False,
@@ -73,6 +75,7 @@ def list_runs(
     from app.schemas.runs import RunQuery
 
     fields = {"state": state or [], "purpose": purpose, "source": source, "label": label}
+    fields |= {"fidelity": fidelity}
     query = body_of(RunQuery, fields, "the question")
     with connected(connection) as client:
         found = output.first(client.find_runs(lookups.find_study(client, study).id, query), limit)

@@ -1,8 +1,9 @@
 """A swarm on disk: a folder with ``runs.csv`` and, if wanted, ``domains.csv`` and ``targets.csv``.
 
 ``runs.csv`` has ``run_id``; optional ``mix_id``, ``model_params`` and ``train_tokens``; ``w:<domain>`` columns; and
-``loss:<target>`` or ``metric:<target>`` columns, where an empty cell or ``nan`` means "not measured". Other columns are
-ignored. The two lists are described in ``domain_list.py`` and ``target_list.py``.
+``loss:<target>`` or ``metric:<target>`` columns, where an empty cell or ``nan`` means "not measured". Only rows of one
+``fidelity`` are read, see ``fidelity_column.py``. Other columns are ignored. The two lists are described in
+``domain_list.py`` and ``target_list.py``.
 
 Inside, all targets are losses: a column to be maximised is negated here and negated back by whoever writes it out.
 """
@@ -13,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from app.formats.csv_table import CsvTable, read_table
 from app.formats.domain_list import read_domains
 from app.formats.errors import FormatError
-from app.formats.remarks import Remarks, note
+from app.formats.fidelity_column import COLUMN, fidelity_of
+from app.formats.remarks import Remarks, note, warning
 from app.formats.target_list import read_losses, read_targets
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance, domains_of, read_weights
+from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
 from mixers.types import Observations
 
 
@@ -46,8 +49,10 @@ class Swarm:
     remarks: Remarks = field(default_factory=Remarks)
 
 
-def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swarm:
-    """Read and check a swarm folder.
+def read_swarm(
+    folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE, fidelity: RunFidelity = RunFidelity.TRAINED
+) -> Swarm:
+    """Read and check a swarm folder; rows of another fidelity are left out.
 
     Raises:
         FormatError: in one sentence, with file, line and column where there are such.
@@ -70,11 +75,14 @@ def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swa
         mix_ids=_mix_ids(table),
     )
     remarks = listed.remarks + about_targets + about_weights
+    wanted, about_fidelity = _of_fidelity(table, fidelity)
+    remarks += about_fidelity
     measured = np.any(~np.isnan(losses), axis=1)
     if not measured.all():
         unmeasured = int((~measured).sum())
         remarks += note(f"{table.path.name}: {unmeasured} of {len(table)} rows measure no target and were left out")
-        runs = runs.rows(np.flatnonzero(measured))
+    if not (measured & wanted).all():
+        runs = runs.rows(np.flatnonzero(measured & wanted))
     return Swarm(
         folder,
         runs,
@@ -86,6 +94,31 @@ def read_swarm(folder: Path, tolerance: SumTolerance = DEFAULT_TOLERANCE) -> Swa
         listed.mean_document_tokens,
         remarks,
     )
+
+
+def _of_fidelity(table: CsvTable, fidelity: RunFidelity) -> tuple[Bool[np.ndarray, " n"], Remarks]:
+    """Which rows are of this fidelity, and what is to be said of it."""
+    wanted = np.array([each is fidelity for each in _fidelities(table)])
+    remarks = warning(ABOUT_MERGED) if fidelity is RunFidelity.MERGED else Remarks()
+    others = int((~wanted).sum())
+    if others == len(table):
+        other = next(each for each in RunFidelity if each is not fidelity)
+        table.fail(f"there is no run of fidelity {fidelity}; --fidelity {other} takes the {others} that there are")
+    if others:
+        remarks += note(f"{table.path.name}: {others} of {len(table)} rows are not of fidelity {fidelity}: left out")
+    return wanted, remarks
+
+
+def _fidelities(table: CsvTable) -> list[RunFidelity]:
+    if COLUMN not in table:
+        return [RunFidelity.TRAINED] * len(table)
+    found = []
+    for i, cell in enumerate(table.texts(COLUMN)):
+        try:
+            found.append(fidelity_of(cell))
+        except FormatError as error:
+            table.fail(str(error), i, COLUMN)
+    return found
 
 
 def read_scales(table: CsvTable) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:

@@ -14,6 +14,7 @@ from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
 from app.schemas.jobs import JobState
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import AttemptOutcome, RunSource, RunState
 from app.schemas.schedules import FiringCause, Missed
 
@@ -63,6 +64,7 @@ class Base(DeclarativeBase):
         AttemptOutcome: _enum(AttemptOutcome),
         RunState: _enum(RunState),
         RunSource: _enum(RunSource),
+        RunFidelity: _enum(RunFidelity),
         JobState: _enum(JobState),
         Missed: _enum(Missed),
         FiringCause: _enum(FiringCause),

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import AttemptOutcome, RunSource, RunState
 
 
@@ -42,6 +43,7 @@ class Run(Base):
     purpose: Mapped[str] = mapped_column(String(50))
     state: Mapped[RunState]
     source: Mapped[RunSource]
+    fidelity: Mapped[RunFidelity]
     exclude_from_fit: Mapped[bool]
     weights: Mapped[dict[str, Any]]
     seed: Mapped[int] = mapped_column(BigInteger)

@@ -103,7 +103,7 @@ def _show_origin(console: Console, made: RecommendationRead) -> None:
         console,
         f"Law: {origin.law}{because}. Out of fold: Spearman {number(fidelity.objective_spearman, 3)}, "
         f"MAE {number(fidelity.objective_mae, 5)}, R2 {number(fidelity.objective_r2, 3)}. "
-        f"Fit {origin.fit_id} of {origin.runs} runs.",
+        f"Fit {origin.fit_id} of {origin.runs} {origin.run_fidelity} runs.",
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from app import terminal
 from app.calls.errors import ClientError
 from app.client import Client
+from app.command_options import ReadingOptions
 from app.online import output
 from app.online.bodies import body_of, read_json
 from app.online.exporting import show_export
@@ -41,7 +42,7 @@ class Asked:
     train_tokens: float | None
 
 
-def check_asked(asked: Asked, tolerance: float | None) -> None:
+def check_asked(asked: Asked, reading: ReadingOptions) -> None:
     """Refuse what only a folder can be asked for.
 
     Raises:
@@ -50,7 +51,8 @@ def check_asked(asked: Asked, tolerance: float | None) -> None:
     only_folders = (
         ("--plot", asked.show.plot),
         ("--entropies", asked.wish.run.entropies),
-        ("--tolerance", tolerance),
+        ("--tolerance", reading.tolerance),
+        ("--fidelity", reading.fidelity),
     )
     for label, given in only_folders:
         if given is not None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from app.online.output import count, mixture, table, when
 from app.schemas.agents import AgentRead
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import AttemptRead, RunRead, RunState
 from app.terminal import number, say
 
@@ -29,7 +30,8 @@ def run_row(run: RunRead) -> Sequence[str]:
     name = run.label or run.external_id or "-"
     state = f"{run.state}, excluded" if run.exclude_from_fit else str(run.state)
     sizes = (count(run.model_params), count(run.train_tokens), str(len(run.losses or {})))
-    return (str(run.id), state, name, run.purpose, *sizes, str(run.source), when(run.finished_at))
+    source = str(run.source) if run.fidelity is RunFidelity.TRAINED else f"{run.source}, {run.fidelity}"
+    return (str(run.id), state, name, run.purpose, *sizes, source, when(run.finished_at))
 
 
 def show_run(console: Console, run: RunRead) -> None:
@@ -45,6 +47,8 @@ def show_story(console: Console, story: RunStory) -> None:
     say(console, f"Mixture: {mixture(run.weights, most=len(run.weights))}; seed {run.seed}; purpose {run.purpose}.")
     sizes = f"{count(run.model_params)} parameters, {count(run.train_tokens)} tokens"
     say(console, f"{sizes}; {count(run.progress_tokens)} trained; attempt {run.attempt} of {run.max_attempts}.")
+    if run.fidelity is RunFidelity.MERGED:
+        say(console, "Fidelity merged: its losses are those of averaged models; nothing was trained on this mixture.")
     if run.external_id:
         say(console, f"Known elsewhere as {run.external_id}.")
     if run.error:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from app.schemas.common import Answer, Body, Weights
 from app.schemas.jobs import JobState
+from app.schemas.run_fidelity import RunFidelity
 
 
 class RunFilter(Body):
@@ -20,6 +21,9 @@ class RunFilter(Body):
     )
     train_tokens: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, min_length=1, description="runs of these lengths only"
+    )
+    fidelity: RunFidelity = Field(
+        default=RunFidelity.TRAINED, description="runs of this fidelity; the two are never fitted together"
     )
     purposes: list[Annotated[str, Field(max_length=50)]] | None = Field(
         default=None, min_length=1, description="runs of these purposes only"
@@ -132,7 +136,9 @@ class FitRead(Answer):
     runs_left_out: int = Field(description="measured runs of domain sets with other domains, which cannot enter")
     runs_excluded: int = Field(description="measured runs that are flagged, or whose weights moved while they trained")
     targets_left_out: list[str] = Field(description="no run has measured these targets yet")
-    runs_filtered: int = Field(description="measured runs that the filter of this fit keeps out")
+    runs_filtered: int = Field(
+        description="measured runs that the filter of this fit keeps out, with all of the other fidelity"
+    )
     runs_hash: str
     chosen_law: str | None
     reason: str | None

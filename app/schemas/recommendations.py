@@ -11,6 +11,7 @@ from pydantic import Field
 from app.schemas.common import Answer, Body, Name, Weights
 from app.schemas.fits import Interval, LawFidelity, MixturePrediction
 from app.schemas.jobs import JobState
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.wishes import Constraints, Objective
 from proxy_training.spec import ProxySettings, Stage
 
@@ -159,6 +160,9 @@ class Provenance(Answer):
     reason: str | None
     fidelity: LawFidelity
     runs: int
+    run_fidelity: RunFidelity = Field(
+        default=RunFidelity.TRAINED, description="merged: the law knows averages of models alone"
+    )
     runs_hash: str
     domain_set_id: UUID
     domain_set_version: int

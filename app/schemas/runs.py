@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import Field, FiniteFloat, model_validator
 
 from app.schemas.common import Answer, Body, Moment, Name, NonNegative, Weights
+from app.schemas.run_fidelity import RunFidelity
 from proxy_training.spec import ProxySettings
 
 
@@ -98,6 +99,9 @@ class RunCreate(Body):
     losses: dict[Name, FiniteFloat | Loss] | None = Field(
         default=None, description="a number, or a value with its standard error, for each measured target"
     )
+    fidelity: RunFidelity = Field(
+        default=RunFidelity.TRAINED, description="merged where the losses are those of averaged models"
+    )
     trajectory: list[LossPoint] = Field(default=[], max_length=1000)
     model_params: Annotated[int, Field(ge=1, le=10**15)] | None = None
     train_tokens: Count | None = None
@@ -110,6 +114,8 @@ class RunCreate(Body):
             return self
         if self.model_params or self.train_tokens:
             raise ValueError("model_params and train_tokens of a queued run follow from its settings")
+        if self.fidelity is not RunFidelity.TRAINED:
+            raise ValueError("a queued run will be trained; fidelity merged is for losses of averaged models")
         if self.trajectory:
             raise ValueError("a queued run has no trajectory yet")
         return self
@@ -128,6 +134,7 @@ class RunFilter(Body):
 
     purpose: Purpose | None = None
     source: RunSource | None = None
+    fidelity: RunFidelity | None = None
     label: Label | None = Field(default=None, description="a part of the label, in small or capital letters")
     exclude_from_fit: bool | None = None
     recommendation_id: UUID | None = None
@@ -170,6 +177,7 @@ class RunRead(Answer):
     purpose: str
     state: RunState
     source: RunSource
+    fidelity: RunFidelity
     exclude_from_fit: bool
     priority: int
     weights: dict[str, float]

@@ -17,11 +17,19 @@ from app.models import Fit, Job, LawResult
 from app.schemas.common import Page
 from app.schemas.fits import Findings, FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead, RunFilter
 from app.schemas.jobs import JobState
+from app.schemas.run_fidelity import RunFidelity
 from app.services.access import check_study
 from app.services.events import record
 from app.services.fit_runs import count_excluded, filtered
 from app.services.jobs import cancel_job, new_job, require_succeeded
-from app.services.observations import content_hash, count_stranded, measured_runs, runs_of_fit, shown
+from app.services.observations import (
+    content_hash,
+    count_of_other_fidelity,
+    count_stranded,
+    measured_runs,
+    runs_of_fit,
+    shown,
+)
 from app.services.pages import page
 from app.services.studies import find_study
 from mixers.agreement import objective_values
@@ -41,12 +49,11 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
     """
     study = find_study(session, study_id)
     laws = _known_laws(body.laws)
-    measured = measured_runs(session, study)
+    fidelity = RunFidelity.TRAINED if body.runs is None else body.runs.fidelity
+    measured = measured_runs(session, study, fidelity)
+    other = count_of_other_fidelity(session, study, fidelity)
     if len(measured) == 0:
-        raise Conflict(
-            f"study {study.id} has no measured run that may enter a fit; "
-            "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
-        )
+        raise Conflict(_no_run(study.id, fidelity, other))
     runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
     runs, unmeasured = _measured_targets(runs)
     scale = largest_scale(runs)
@@ -59,7 +66,7 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
         runs_used=len(runs),
         runs_left_out=count_stranded(session, [study]).get(study.id, 0),
         runs_excluded=count_excluded(session, study.id),
-        runs_filtered=len(measured) - len(runs),
+        runs_filtered=len(measured) - len(runs) + other,
         run_filter=None if body.runs is None else body.runs.model_dump(mode="json"),
         targets_used=len(study.targets),
         targets_left_out=unmeasured,
@@ -69,6 +76,19 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
         run_ids=list(runs.run_ids),
         results=[],
     )
+
+
+def _no_run(study_id: UUID, fidelity: RunFidelity, other: int) -> str:
+    there = f"; there are {other} of the other fidelity, for a fit that asks for them in runs.fidelity" if other else ""
+    return (
+        f"study {study_id} has no measured run of fidelity {fidelity} that may enter a fit{there}; "
+        "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
+    )
+
+
+def fidelity_of(fit: Fit) -> RunFidelity:
+    """The fidelity of the runs that the fit was made from."""
+    return RunFilter.model_validate(fit.run_filter or {}).fidelity
 
 
 def _measured_targets(runs: Observations) -> tuple[Observations, list[str]]:

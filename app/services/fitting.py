@@ -13,7 +13,8 @@ from app.db import Database
 from app.fidelity_answers import findings_of, law_fidelity, odd_measurements
 from app.law_choice import distrust, trusted_report
 from app.models import Fit, LawResult
-from app.services.fits import fitted_runs
+from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
+from app.services.fits import fidelity_of, fitted_runs
 from mixers.fidelity import compare, fit_calibrated
 from mixers.law_report import LawReport
 from mixers.types import Observations
@@ -50,6 +51,8 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
     remarks = odd_measurements(comparison)
     if reason != comparison.reason and (sentence := distrust(chosen)) is not None:  # the comparison's own says it
         remarks = [sentence, *remarks]
+    if fidelity_of(fit) is RunFidelity.MERGED:
+        remarks = [ABOUT_MERGED, *remarks]
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)

@@ -26,6 +26,7 @@ from app.formats.imports.run_fields import (
 )
 from app.formats.weight_columns import DEFAULT_TOLERANCE
 from app.schemas.imports import ImportSettings
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.skip_reasons import SkipReason
 from app.services.import_tally import Tally
 from mixers.types import SUM_TOLERANCE
@@ -52,6 +53,7 @@ class Checked:
     train_tokens: int | None
     seed: int
     label: str
+    fidelity: RunFidelity
 
     def same_as(self, other: Checked) -> bool:
         """Whether both tell the same (labels aside)."""
@@ -59,8 +61,8 @@ class Checked:
             _same(self.weights, other.weights)
             and _same(self.values, other.values)
             and _same(self.stderrs, other.stderrs)
-            and (self.model_params, self.train_tokens, self.seed)
-            == (other.model_params, other.train_tokens, other.seed)
+            and (self.model_params, self.train_tokens, self.seed, self.fidelity)
+            == (other.model_params, other.train_tokens, other.seed, other.fidelity)
         )
 
 
@@ -135,7 +137,8 @@ class Check:
         params = count(record.model_params, MAX_MODEL_PARAMS, "model_params") or self.wanted.model_params
         tokens = count(record.train_tokens, MAX_TRAIN_TOKENS, "train_tokens") or self.wanted.train_tokens
         label = record.label if record.label.isprintable() else repr(record.label)
-        return Checked(external_id, weights, values, stderrs, params, tokens, seed_of(record.seed), label[:MAX_NAME])
+        seed, label = seed_of(record.seed), label[:MAX_NAME]
+        return Checked(external_id, weights, values, stderrs, params, tokens, seed, label, record.fidelity)
 
     def _weights(self, external_id: str, told: Mapping[str, float]) -> array[float]:
         if self.wanted.rename_domains:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.formats.imports.base import Reading
 from app.models import Run, Study
 from app.schemas.imports import ImportSettings
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import RunState
 from app.services.import_check import Check
 
@@ -21,10 +22,24 @@ _SCALES_LOOKED_AT = 1_000
 
 def hints(session: Session, study: Study | None, wanted: ImportSettings, reading: Reading, check: Check) -> list[str]:
     """One sentence each."""
-    told = [*_about_tokenizers(reading, check), *_about_scales(session, study, check), *_about_domains(check)]
+    told = [
+        *_about_fidelity(check),
+        *_about_tokenizers(reading, check),
+        *_about_scales(session, study, check),
+        *_about_domains(check),
+    ]
     if study is not None:
         told += _about_directions(study, wanted, reading)
     return told
+
+
+def _about_fidelity(check: Check) -> Iterator[str]:
+    merged = sum(run.fidelity is RunFidelity.MERGED for run in check.runs.values())
+    if merged:
+        yield (
+            f"{merged} of {len(check.runs)} runs are of fidelity merged: fits leave them out, unless a fit is asked to "
+            "use runs of that fidelity alone"
+        )
 
 
 def _about_tokenizers(reading: Reading, check: Check) -> Iterator[str]:

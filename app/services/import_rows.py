@@ -36,6 +36,7 @@ _COLUMNS = (
     Run.model_params,
     Run.train_tokens,
     Run.seed,
+    Run.fidelity,
 )
 # JSON keeps floats exactly; a source that was written with fewer digits still tells the same run.
 _TOLERANCE = 1e-9
@@ -167,6 +168,7 @@ def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change
                 "train_tokens": run.train_tokens,
                 "progress_tokens": run.train_tokens or 0,
                 "seed": run.seed,
+                "fidelity": run.fidelity,
             }
         session.execute(update(Run).where(Run.id == change.run_id).values(values), execution_options=_PLAIN)
 
@@ -184,6 +186,7 @@ def _row(key: UUID, study: Study, run: Checked, packed: Packed, import_id: UUID,
         "purpose": "swarm",
         "state": RunState.SUCCEEDED,
         "source": RunSource.IMPORTED,
+        "fidelity": run.fidelity,
         "exclude_from_fit": False,
         "weights": packed.weights,
         "seed": run.seed,
@@ -245,6 +248,8 @@ def _before(row: Row[Any]) -> dict[str, Any]:
 
 def _is_same(axes: Axes, run: Checked, row: Row[Any], names: Mapping[str, str]) -> bool:
     if (run.model_params, run.train_tokens, run.seed) != (row.model_params, row.train_tokens, row.seed):
+        return False
+    if run.fidelity is not row.fidelity:
         return False
     weights = {names.get(name, name): weight for name, weight in row.weights.items()}
     if weights.keys() - set(axes.domains):

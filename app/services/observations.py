@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.models import DomainSet, Fit, Run, Study
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import RunSource, RunState
 from app.services.domain_versions import carried_names, stranded_versions
 from app.services.mixtures import domains_of, targets_of, vector
@@ -23,7 +24,7 @@ _IDS_AT_ONCE = 10_000
 CarriedNames = Mapping[UUID, Mapping[str, str]]
 
 
-# It succeeded, holds a loss, was not excluded and trained on fixed weights.
+# It succeeded, holds a loss, was not excluded and trained on fixed weights. Each fit takes runs of one fidelity.
 _MAY_ENTER_A_FIT = (
     Run.state == RunState.SUCCEEDED,
     Run.exclude_from_fit.is_(False),
@@ -32,16 +33,25 @@ _MAY_ENTER_A_FIT = (
 )
 
 
-def measured_runs(session: Session, study: Study) -> Observations:
-    """Every run that may enter a fit, of all versions of the domain set that have the domains of the newest."""
+def measured_runs(session: Session, study: Study, fidelity: RunFidelity = RunFidelity.TRAINED) -> Observations:
+    """Every run of a fidelity that may enter a fit, of all versions of the domain set that have the domains of the
+    newest."""
     carried = carried_names(study, study.domain_set)
-    rows = session.execute(_columns(study.id).where(*_MAY_ENTER_A_FIT, _of(carried)).order_by(Run.id))
+    wanted = (*_MAY_ENTER_A_FIT, Run.fidelity == fidelity, _of(carried))
+    rows = session.execute(_columns(study.id).where(*wanted).order_by(Run.id))
     return _observations(study.domain_set, targets_of(study.targets), rows.all(), carried)
 
 
+def count_of_other_fidelity(session: Session, study: Study, fidelity: RunFidelity) -> int:
+    """How many runs that may enter a fit a fit of this ``fidelity`` must leave out."""
+    others = (*_MAY_ENTER_A_FIT, Run.fidelity != fidelity, _of(carried_names(study, study.domain_set)))
+    return session.scalar(select(func.count()).where(Run.study_id == study.id, *others)) or 0
+
+
 def count_measured(session: Session, studies: Sequence[UUID]) -> dict[UUID, int]:
-    """How many runs of each version of the domain sets of these studies a fit could use."""
-    counted = select(Run.domain_set_id, func.count()).where(Run.study_id.in_(studies), *_MAY_ENTER_A_FIT)
+    """How many runs of each version of the domain sets of these studies a fit of trained runs could use."""
+    usable = (*_MAY_ENTER_A_FIT, Run.fidelity == RunFidelity.TRAINED)
+    counted = select(Run.domain_set_id, func.count()).where(Run.study_id.in_(studies), *usable)
     return {row[0]: row[1] for row in session.execute(counted.group_by(Run.domain_set_id))}
 
 
@@ -77,7 +87,8 @@ def known_mixtures(session: Session, study: Study) -> Observations | None:
     NaN."""
     known = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED, RunState.PRUNED)
     carried = carried_names(study, study.domain_set)
-    rows = session.execute(_columns(study.id).where(Run.state.in_(known), _of(carried)).order_by(Run.id)).all()
+    wanted = (Run.state.in_(known), Run.fidelity == RunFidelity.TRAINED, _of(carried))
+    rows = session.execute(_columns(study.id).where(*wanted).order_by(Run.id)).all()
     return _observations(study.domain_set, targets_of(study.targets), rows, carried) if rows else None
 
 

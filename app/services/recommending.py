@@ -17,8 +17,9 @@ from app.demands import beyond_the_runs, scale_for, trade_off
 from app.models import DomainSet, Fit, LawResult, Recommendation
 from app.recommendation_details import mixture_document, recommendation_details, weights_document
 from app.schemas.recommendations import Provenance
+from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
 from app.schemas.wishes import Constraints, Objective
-from app.services.fits import fitted_runs
+from app.services.fits import fidelity_of, fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
 from app.services.predictions import fit_problem, load_law
@@ -67,7 +68,7 @@ def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress
     details = {
         **recommendation_details(problem, best, runs, front),
         "unconstrained": _unconstrained(asked),
-        "warnings": [*beyond_the_runs(runs, problem.scale), *about_stages(stages)],
+        "warnings": [*_about_runs(asked), *beyond_the_runs(runs, problem.scale), *about_stages(stages)],
         "provenance": asked.provenance | {"solver_status": str(best.solution.status)},
     }
 
@@ -102,6 +103,7 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
         reason=fit.reason if row.law == fit.chosen_law else "it was asked for",
         fidelity=session.get_one(LawResult, (fit.id, row.law)).fidelity,  # type: ignore[arg-type]  # pydantic reads it
         runs=fit.runs_used,
+        run_fidelity=fidelity_of(fit),
         runs_hash=fit.runs_hash,
         domain_set_id=domain_set.id,
         domain_set_version=domain_set.version,
@@ -111,6 +113,10 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
         mixwright_version=version("mixwright"),
     )
     return made.model_dump(mode="json")
+
+
+def _about_runs(asked: _Asked) -> list[str]:
+    return [ABOUT_MERGED] if asked.provenance["run_fidelity"] == RunFidelity.MERGED else []
 
 
 def _unconstrained(asked: _Asked) -> dict[str, Any] | None:

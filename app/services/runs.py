@@ -86,6 +86,7 @@ def new_run(
         purpose=wanted.purpose,
         state=RunState.QUEUED,
         source=RunSource.PROXY,
+        fidelity=wanted.fidelity,
         exclude_from_fit=wanted.exclude_from_fit,
         weights=weights,
         seed=wanted.seed,
@@ -186,6 +187,7 @@ def filtered(rows: Rows, wanted: RunFilter) -> Rows:
     for column, value in (
         (Run.purpose, wanted.purpose),
         (Run.source, wanted.source),
+        (Run.fidelity, wanted.fidelity),
         (Run.exclude_from_fit, wanted.exclude_from_fit),
         (Run.recommendation_id, wanted.recommendation_id),
         (Run.model_params, wanted.model_params),

@@ -136,7 +136,7 @@ def run() -> RunRead:
     body |= {"id": uuid4(), "study_id": uuid4(), "domain_set_id": uuid4(), "label": "a run", "purpose": "swarm"}
     body |= {"state": "succeeded", "source": "proxy", "exclude_from_fit": False, "weights": {"code": 1.0}, "seed": 0}
     body |= {"attempt": 1, "max_attempts": 3, "progress_tokens": 0, "created_at": NOW, "train_tokens": 200}
-    body |= {"priority": 0}
+    body |= {"priority": 0, "fidelity": "trained"}
     return RunRead.model_validate(body)
 
 

@@ -25,6 +25,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STUDY, DOMAINS, TARGET, AGENT = (UUID(int=i) for i in range(1, 5))
 FIT_JOB, SEARCH_JOB, FIT, RECOMMENDATION = (UUID(int=i) for i in range(5, 9))
 MEASURED, WAITING = UUID(int=9), UUID(int=10)
+KEY, LOGIN, IMPORT, SCHEDULE, FIRING = (UUID(int=i) for i in range(11, 16))
 MIXTURE = {"web": 0.75, "code <b>": 0.25}
 
 _JOB = {"state": "succeeded", "progress": 1.0, "message": "", "attempt": 1, "max_attempts": 3, "created_at": AT}
@@ -161,6 +162,65 @@ ROWS: dict[str, dict[str, list[dict[str, Any]]]] = {
         ],
     }
 }
+_EVENT = {"at": AT, "kind": "study.created", "actor": "service", "data": {}}
+ROWS["0002"] = ROWS["0001"] | {
+    "events": [{"seq": 1, "transaction": 0, "study_id": STUDY, "subject_id": STUDY, **_EVENT}],
+    "idempotent_calls": [
+        {
+            "caller": "service",
+            "key": "once",
+            "fingerprint": "f" * 64,
+            "status": 201,
+            "headers": {},
+            "body": b"{}",
+            "created_at": AT,
+        }
+    ],
+    "api_keys": [{"id": KEY, "name": "reader", "secret_hash": "s" * 64, "scopes": ["read"], "created_at": AT}],
+    "logins": [
+        {
+            "id": LOGIN,
+            "kind": "session",
+            "token_hash": "t" * 64,
+            "key_id": KEY,
+            "key_hash": "s" * 64,
+            "created_at": AT,
+            "expires_at": AT,
+        }
+    ],
+    "imports": [
+        {"id": IMPORT, "study_id": STUDY, "format": "jsonl", "source": "runs.jsonl", "report": {}, "created_at": AT}
+    ],
+    "schedules": [
+        {
+            "id": SCHEDULE,
+            "study_id": STUDY,
+            "name": "nightly",
+            "kind": "refit",
+            "cron": "0 2 * * *",
+            "time_zone": "UTC",
+            "missed": "once",
+            "settings": {},
+            "enabled": False,
+            "created_at": AT,
+        }
+    ],
+    "firings": [
+        {"id": FIRING, "schedule_id": SCHEDULE, "due_at": AT, "cause": "due", "message": "done", "created_at": AT}
+    ],
+    "bindings": [{"domain_set_id": DOMAINS, "trainer": "megatron", "paths": {"web": ["/w"]}, "options": {}}],
+    "run_attempts": [
+        {
+            "run_id": MEASURED,
+            "attempt": 2,
+            "agent_id": AGENT,
+            "stack_size": 1,
+            "started_at": AT,
+            "ended_at": AT,
+            "outcome": "succeeded",
+        }
+    ],
+}
 EARLIER = sorted(
     script.revision
     for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
@@ -247,6 +307,7 @@ def test_the_service_reads_what_an_earlier_one_stored(old: Settings) -> None:
         run = api.get(f"/v1/runs/{MEASURED}").json()
         assert (run["weights"], run["losses"]["loss"]["value"], run["model_params"]) == (MIXTURE, 1.5, 10**12)
         assert (run["external_id"], run["created_at"]) == (None, "2026-01-02T03:04:05Z")
+        assert run["fidelity"] == "trained"
         points = api.get(f"/v1/runs/{MEASURED}/trajectory").json()["points"]
         assert [point["train_tokens"] for point in points] == [2048]
         fit = api.get(f"/v1/fits/{FIT}").json()

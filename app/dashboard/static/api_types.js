@@ -36,6 +36,7 @@
  * @property {string} purpose
  * @property {string} state
  * @property {string} source
+ * @property {"trained"|"merged"} fidelity
  * @property {boolean} exclude_from_fit
  * @property {Record<string, number>} weights
  * @property {Record<string, number>|null} realised_weights

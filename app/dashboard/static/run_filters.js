@@ -8,19 +8,20 @@ import { selected } from "./query.js";
 import { STATES } from "./run_state.js";
 
 const SOURCES = ["proxy", "imported", "manual", "adaptive"];
+const FIDELITIES = ["trained", "merged"];
 const WAIT_MILLISECONDS = 300;
 
-/** @typedef {{state: string, source: string, purpose: string, search: string}} Filter */
+/** @typedef {{state: string, source: string, fidelity: string, purpose: string, search: string}} Filter */
 
 /** @returns {Filter} as the address says */
 export function filterNow() {
-  const [state, source, purpose, search] = ["state", "source", "purpose", "search"].map(selected);
-  return { state, source, purpose, search };
+  const [state, source, fidelity, purpose, search] = ["state", "source", "fidelity", "purpose", "search"].map(selected);
+  return { state, source, fidelity, purpose, search };
 }
 
 /** @param {Filter} filter @returns {import("./api.js").Query} as the API takes it */
-export function queryOf({ state, source, purpose, search }) {
-  return { state, source, purpose, label: search };
+export function queryOf({ state, source, fidelity, purpose, search }) {
+  return { state, source, fidelity, purpose, label: search };
 }
 
 /**
@@ -42,6 +43,7 @@ export function showFilters(controls, study, now, purposes, filter, changed) {
   show(controls, [study.run_counts, { ...now, search: "" }, known], () => [
     states(study, total, now, filter),
     choice("Source", options(SOURCES), now.source, (value) => filter({ source: value })),
+    choice("Fidelity", options(FIDELITIES), now.fidelity, (value) => filter({ fidelity: value })),
     choice("Purpose", options(known), now.purpose, (value) => filter({ purpose: value })),
     searchBox(now.search, filter),
     waiting && cancelQueued(study, changed),
@@ -88,8 +90,8 @@ function searchBox(value, filter) {
 /** Takes back what waits, under the filters that are set when it is pressed. */
 function cancelQueued(study, changed) {
   const run = () => {
-    const { source, purpose, search } = filterNow();
-    const given = { source, purpose, label: search };
+    const { source, fidelity, purpose, search } = filterNow();
+    const given = { source, fidelity, purpose, label: search };
     const filter = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ""));
     return postJson(`/studies/${study.id}/runs/cancel`, filter);
   };
@@ -97,6 +99,6 @@ function cancelQueued(study, changed) {
     run,
     done: changed,
     sure: "Really cancel all that wait under these filters?",
-    about: "Takes back the queued runs that fit source, purpose and search; those in training go on",
+    about: "Takes back the queued runs that fit source, fidelity, purpose and search; those in training go on",
   });
 }

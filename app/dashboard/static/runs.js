@@ -125,6 +125,7 @@ function tokens(run) {
 function note(run) {
   const parts = [];
   if (run.source !== "proxy") parts.push(run.source);
+  if (run.fidelity !== "trained") parts.push(`${run.fidelity}, not trained`);
   if (run.exclude_from_fit) parts.push("not used in fits");
   if (run.attempt > 1) parts.push(`attempt ${run.attempt} of ${run.max_attempts}`);
   if (run.error) parts.push(run.error);

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.formats.imports.trackers import Trackers
 from app.formats.remarks import Remarks
+from app.schemas.run_fidelity import RunFidelity
 from app.schemas.skip_reasons import SkipReason
 
 Direction = Literal["minimize", "maximize"]
@@ -42,6 +43,7 @@ class ImportedRun:
     seed: float | None = None
     label: str = ""
     tokenizer: str = ""
+    fidelity: RunFidelity = RunFidelity.TRAINED
 
 
 @dataclass(frozen=True, slots=True)

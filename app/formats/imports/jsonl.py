@@ -4,8 +4,8 @@
      "losses": {"news": 2.1}, "metrics": {"arc/acc": {"value": 0.4, "stderr": 0.01}}}
 
 ``weights``, ``model_params`` and ``train_tokens`` are accepted for ``mixture``, ``params`` and ``tokens``; ``state``,
-``label`` and ``tokenizer`` may be there. ``losses`` are minimised; the direction of ``metrics`` follows from their
-names. A mixture that is a list of stages is not a data point of a static mixture.
+``label``, ``fidelity`` and ``tokenizer`` may be there. ``losses`` are minimised; the direction of ``metrics`` follows
+from their names. A mixture that is a list of stages is not a data point of a static mixture.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.formats.errors import FormatError
+from app.formats.fidelity_column import COLUMN, fidelity_of
 from app.formats.imports.base import (
     FoundTarget,
     ImportedRun,
@@ -32,6 +33,7 @@ from app.formats.imports.base import (
 from app.formats.imports.run_fields import FINISHED, number
 from app.formats.imports.target_words import RULE_IN_WORDS, guess_target
 from app.formats.remarks import note
+from app.schemas.run_fidelity import RunFidelity
 
 MAX_LINE_BYTES = 16 * 2**20
 
@@ -128,7 +130,15 @@ def _record(fields: dict[str, Any], place: str) -> Record:
         seed=_number(fields, ("seed",), place),
         label=str(_first(fields, ("label", "name")) or ""),
         tokenizer=str(fields.get("tokenizer") or ""),
+        fidelity=_fidelity(fields, place),
     )
+
+
+def _fidelity(fields: dict[str, Any], place: str) -> RunFidelity:
+    try:
+        return fidelity_of(str(fields.get(COLUMN) or ""))
+    except FormatError as error:
+        raise FormatError(f"{place}, field {COLUMN!r}: {error}") from None
 
 
 def _measured(fields: dict[str, Any], place: str) -> tuple[dict[str, float], dict[str, float]]:

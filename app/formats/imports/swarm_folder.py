@@ -1,6 +1,7 @@
 """Our own table format: ``runs.csv``, and ``domains.csv`` and ``targets.csv`` when they are there.
 
-See ``app/formats/swarm_folder.py`` for the columns. Beside those, ``label``, ``seed`` and ``stderr:<target>`` are read.
+See ``app/formats/swarm_folder.py`` for the columns. Beside those, ``label``, ``seed`` and ``stderr:<target>``
+are read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from app.formats.csv_rows import CsvRows, Numbers
 from app.formats.csv_table import columns_of
 from app.formats.domain_list import DomainList, read_domains
 from app.formats.errors import FormatError
+from app.formats.fidelity_column import COLUMN, fidelity_of
 from app.formats.imports.base import (
     FoundDomain,
     FoundTarget,
@@ -28,6 +30,7 @@ from app.formats.imports.base import (
 from app.formats.imports.files import only
 from app.formats.target_list import read_targets
 from app.formats.weight_columns import PREFIX, domains_of
+from app.schemas.run_fidelity import RunFidelity
 from mixers.types import Targets
 
 _STDERR = "stderr:"
@@ -106,7 +109,8 @@ def _runs(rows: CsvRows, columns: tuple[str, ...]) -> Iterator[Record]:
     stderrs = Numbers(rows, stderr_columns, "; write a standard error, or nothing")
     counts = [column for column in ("model_params", "train_tokens", "seed") if column in rows.header]
     sizes = Numbers(rows, counts, "; write a count, or nothing when it is not known")
-    run_id, label = rows.index("run_id"), rows.header.index("label") if "label" in rows.header else None
+    run_id = rows.index("run_id")
+    label, fidelity = (rows.header.index(name) if name in rows.header else None for name in ("label", COLUMN))
     for line, cells in rows:
         told = dict(zip(counts, sizes.of(line, cells), strict=True)) if counts else {}
         errors = stderrs.of(line, cells) if stderr_columns else []
@@ -122,4 +126,12 @@ def _runs(rows: CsvRows, columns: tuple[str, ...]) -> Iterator[Record]:
             train_tokens=told.get("train_tokens"),
             seed=told.get("seed"),
             label=cells[label] if label is not None else "",
+            fidelity=RunFidelity.TRAINED if fidelity is None else _fidelity(rows, line, cells[fidelity]),
         )
+
+
+def _fidelity(rows: CsvRows, line: int, cell: str) -> RunFidelity:
+    try:
+        return fidelity_of(cell)
+    except FormatError as error:
+        rows.fail(str(error), line, COLUMN)
