@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxy_training.model import BASE_WIDTH, layout_of
-from proxy_training.spec import ModelSpec, OptimizerSpec
+from proxy_training.precision import Precision
+from proxy_training.schedules import learning_rate
+from proxy_training.spec import ModelSpec, OptimizerSpec, ProxySpec
 
 
 class Block(nn.Module):
@@ -94,6 +96,56 @@ class PlainDecoder(nn.Module):
             value = weights[_slot_name(name)][0]
             # Our matrices map rows, those of nn.Linear columns; the tables of embedding and head are tables in both.
             parameter.copy_(value.T if value.ndim == 2 and name.startswith("blocks") else value)
+
+
+class PlainTraining:
+    """The loop that everyone writes: fused AdamW, clipping, a rate a step; bf16 by autocast.
+
+    Args:
+        spec: the run. precision: fp32 or bf16. compiled: through ``torch.compile``.
+        capturable: so that a step can be captured in a CUDA graph; the rate then stays at its peak.
+    """
+
+    def __init__(
+        self,
+        spec: ProxySpec,
+        device: torch.device,
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        self.settings, self._device, self._capturable = spec.settings, device, capturable
+        rates = self.settings.optimizer
+        self.model = PlainDecoder(self.settings.model, layout_of(self.settings.model).initial_row(spec.draw_seed)).to(
+            device
+        )
+        self._forward = torch.compile(self.model) if compiled else self.model
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameter_groups(rates), betas=(rates.beta1, rates.beta2), fused=True, capturable=capturable
+        )
+        self._peak = [group["lr"] for group in self._optimizer.param_groups]
+        self._half = precision == "bf16"
+        self._step, self._steps = (
+            0,
+            self.settings.train_tokens // (self.settings.batch_sequences * self.settings.model.context),
+        )
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """One step on int64 (B, T + 1) of the same device; the loss before it, in nats per token."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half, cache_enabled=not self._capturable):
+            scores = self._forward(tokens[:, :-1])
+        loss = F.cross_entropy(scores.flatten(0, 1).float(), tokens[:, 1:].flatten())
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.grad_clip)
+        if not self._capturable:
+            rates = self.settings.optimizer
+            share = learning_rate(rates, self._step, self._steps) / rates.learning_rate
+            for group, rate in zip(self._optimizer.param_groups, self._peak, strict=True):
+                group["lr"] = rate * share
+        self._optimizer.step()
+        self._step += 1
+        return loss.detach()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
