@@ -7,22 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from proxy_training.corpus_read import Corpus
-from proxy_training.tokenizer import ByteTokenizer
-
-TOKENIZER_FILE = "tokenizer.json"
+from proxy_training.tokenizer import TOKENIZER_FILE, ByteTokenizer, read_tokenizer_file
 
 
 def write_tokenizer(corpus: Corpus, context: int, folder: Path) -> None:
-    """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``: it cuts text as the corpus was cut.
+    """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``.
+
+    They cut text as the corpus was cut, which has no special tokens: where a tokeniser of the user's own adds some,
+    ``add_special_tokens=False`` leaves them out.
 
     Raises:
+        CorpusError: the tokeniser of the corpus cannot be read any more.
         OSError: the disk is full.
     """
     if corpus.tokenizer == ByteTokenizer.name:
-        text = json.dumps(byte_tokenizer(), ensure_ascii=False, indent=2) + "\n"
+        content = json.dumps(byte_tokenizer(), ensure_ascii=False, indent=2).encode() + b"\n"
     else:
-        text = (corpus.folder / TOKENIZER_FILE).read_text(encoding="utf-8")
-    (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
+        content = read_tokenizer_file(corpus.folder / TOKENIZER_FILE)
+    (folder / TOKENIZER_FILE).write_bytes(content)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": context,

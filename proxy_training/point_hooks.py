@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from proxy_training.errors import ProxyError
+from proxy_training.errors import CorpusError, ProxyError
 from proxy_training.llama_export import TrainedProxy, check_exportable, save_llama
 from proxy_training.metrics_command import MetricsCommand
 from proxy_training.spec import Measured, ModelSpec
@@ -85,8 +85,8 @@ def _keep(proxy: TrainedProxy, folder: Path) -> None:
         if "/" in proxy.run_id or proxy.run_id in ("", ".", ".."):  # the name of a run comes from elsewhere
             raise OSError("its name cannot be that of a folder")
         save_llama(proxy, folder / proxy.run_id)
-    except OSError as error:
+    except (OSError, CorpusError) as error:
         log.warning(
-            "The model of run %s could not be kept in %s: %s", proxy.run_id, folder, error.strerror or error,
+            "The model of run %s could not be kept in %s: %s", proxy.run_id, folder, error,
             extra={"event": "model_not_kept", "run_id": proxy.run_id},
         )  # fmt: skip

@@ -70,6 +70,23 @@ def test_transformers_reads_a_byte_tokenizer_whose_ids_are_the_bytes(corpus: Cor
     assert tokenizer.decode(list(text.encode())) == text
 
 
+@needs_transformers
+def test_transformers_cuts_text_as_a_corpus_with_a_bpe_was_cut(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    documents = {"a": texts(0, 40), "b": texts(2, 40)}
+    corpus = make_corpus(
+        tmp_path, documents, context=16, validation_fraction=0.2, tokenizer={"bpe": {"vocab_size": 300}}
+    )
+    model = ModelSpec(d_model=8, n_layers=1, n_heads=1, d_ff=8, context=16, vocab_size=corpus.vocab_size)
+    save_llama(proxy_of(corpus, model), tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    document = corpus.validation_documents("b")[0].tolist()
+    text = tokenizer.decode(document)
+    assert text in documents["b"]
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == document
+
+
 def test_the_byte_tokenizer_gives_every_byte_its_own_value() -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(byte_tokenizer()))
