@@ -206,7 +206,12 @@ class Slot:
             over = _listen(worker, watcher, ended)
         except WorkerDied as death:
             reason = f"the worker of slot {self._number} died: {death}"
-            log.error("%s", reason, extra={"event": "worker_died", "slot": self._number})
+            log.error(
+                "Slot %d: the worker died: %s",
+                self._number,
+                death,
+                extra={"event": "worker_died", "slot": self._number},
+            )
             if not watcher.stopping():
                 for run_id in {run.run_id for run in runs} - ended - set(watcher.unwanted()):
                     watcher.ended(run_id, Failure(reason, retry=True))
