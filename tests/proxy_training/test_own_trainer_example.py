@@ -55,6 +55,7 @@ def service(mixtures: list[ProxySpec]) -> Iterator[FakeService]:
     fake.stop()
 
 
+@pytest.mark.slow
 def test_an_agent_with_the_example_finds_what_the_engine_in_process_finds(
     corpus: Corpus, script: Path, mixtures: list[ProxySpec], service: FakeService, tmp_path: Path
 ) -> None:
