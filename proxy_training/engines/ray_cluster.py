@@ -179,9 +179,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ProxyError(
-            "the engine 'ray' needs the package ray; install it with: pip install 'mixwright[ray]'"
-        ) from error
+        raise ProxyError("the engine 'ray' needs the package ray; install Mixwright with its extra ray") from error
     return ray
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxy_training.engines.base import Engine, EngineOptions
-from proxy_training.engines.messages import AssignedRun, Orders
+from proxy_training.engines.messages import AssignedRun, BatchOver, Orders
 from proxy_training.engines.ray_cluster import Node, RayCluster, describe, has_gpus, import_ray, room
 from proxy_training.engines.ray_node import BatchAnswer, BatchOrder, Mailbox, NodeOptions, train_on_node
 from proxy_training.engines.told_once import ToldOnce
-from proxy_training.errors import CorpusError, ProxyError
+from proxy_training.errors import ProxyError
 from proxy_training.spec import ProxySettings
 from proxy_training.stack_size import fastest_stack, fitting_stack, needed_bytes
 from proxy_training.work import Assignment, Watcher
@@ -106,8 +106,8 @@ class RayEngine(Engine):
         with self._at_work(share) as batch_id:
             runs = tuple(AssignedRun.of(assignment) for assignment in assignments)
             order = BatchOrder(batch_id=batch_id, runs=runs, options=options)
-            while (refusal := self._try(order, share, told)) is not None:
-                self._refuse(refusal, options.corpus_folder, share)
+            while (answer := self._try(order, share, told)) is not None and answer.refusal is not None:
+                self._refuse(answer.node_id, answer.refusal, options.corpus_folder, share)
 
     def close(self) -> None:
         self._cluster.close()
@@ -151,7 +151,7 @@ class RayEngine(Engine):
             self._mailbox.close.remote(batch_id)
 
     def _try(self, order: BatchOrder, share: float, told: ToldOnce) -> BatchAnswer | None:
-        """Train the batch as one task. Returns the answer of a node that is not one to train it on.
+        """Train the batch as one task. Returns the answer of its node, None when it was lost or called off.
 
         Raises:
             CorpusError: the corpus cannot be read.
@@ -174,10 +174,8 @@ class RayEngine(Engine):
             self._cluster.nodes()  # a cluster that is gone is another matter
             told.fail_the_rest(f"the Ray cluster lost the batch: {_words(error)}")
             return None
-        if answer.refusal:
-            return answer
         told.take(answer.messages)
-        return None
+        return answer
 
     def _follow(self, ref: Any, order: BatchOrder, share: float, told: ToldOnce) -> bool:
         """Pass words to and fro until the task is over; False when it was called off.
@@ -219,21 +217,20 @@ class RayEngine(Engine):
         with self._lock:
             return max(_POLL_SECONDS, len(self._shares) / _POLLS_A_SECOND)
 
-    def _refuse(self, answer: BatchAnswer, corpus_folder: str, share: float) -> None:
+    def _refuse(self, node_id: str, refusal: BatchOver, corpus_folder: str, share: float) -> None:
         """Keep batches on this corpus away from the node for a while.
 
         Raises:
-            CorpusError: there is no other one.
+            CorpusError, ProxyError: there is no other one.
         """
         with self._lock:
-            self._refused[answer.node_id, corpus_folder] = time.monotonic()
+            self._refused[node_id, corpus_folder] = time.monotonic()
         nodes = {node.node_id: node.address for node in self._cluster.nodes()}
-        reason = f"node {nodes.get(answer.node_id, answer.node_id)} cannot train: {answer.refusal}"
+        reason = f"node {nodes.get(node_id, node_id)} cannot train: {refusal.error}"
         if not room(self._fit_nodes(corpus_folder), share):
-            raise CorpusError(
-                f"{reason}; no other node of the Ray cluster can (a corpus must have one path on all nodes)"
-            )
-        log.warning("%s; another one is tried", reason, extra={"event": "ray_node_refused", "node_id": answer.node_id})
+            reason += "; nor can another node of the Ray cluster (a corpus must have one path on all of them)"
+            refusal.model_copy(update={"error": reason}).raise_error()
+        log.warning("%s; another one is tried", reason, extra={"event": "ray_node_refused", "node_id": node_id})
 
     def _unfit(self, corpus_folder: str) -> list[str]:
         """Nodes that were no use for this corpus lately."""

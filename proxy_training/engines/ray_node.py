@@ -32,7 +32,7 @@ from proxy_training.engines.messages import (
     Orders,
     SendingWatcher,
 )
-from proxy_training.errors import CorpusError
+from proxy_training.errors import CorpusError, ProxyError
 from proxy_training.spec import Record
 
 # The mailbox is asked this often, however many steps a second the model makes.
@@ -65,7 +65,7 @@ class BatchAnswer(Record):
     """How a task ended. ``refusal`` says why this node cannot train the batch, which another one may."""
 
     node_id: str
-    refusal: str = ""
+    refusal: BatchOver | None = None
     messages: tuple[str, ...] = ()
 
 
@@ -111,13 +111,12 @@ def train_on_node(order_text: str, agent_version: str, mailbox: Any) -> str:
     import ray
 
     node_id = ray.get_runtime_context().get_node_id()
-    if version("mixwright") != agent_version:
-        refusal = f"it has mixwright {version('mixwright')}, the agent has {agent_version}"
-        return BatchAnswer(node_id=node_id, refusal=refusal).model_dump_json()
-    order = BatchOrder.model_validate_json(order_text)
-    refusal = _refusal(order.options)
-    if refusal:
-        return BatchAnswer(node_id=node_id, refusal=refusal).model_dump_json()
+    try:
+        _check_version(agent_version)  # before anything is read that another version may have written otherwise
+        order = BatchOrder.model_validate_json(order_text)
+        _check_node(order.options)
+    except ProxyError as error:
+        return BatchAnswer(node_id=node_id, refusal=BatchOver.broken_by(error)).model_dump_json()
     with _Line(mailbox, order.batch_id) as line:
         try:
             _train(order, line)
@@ -126,18 +125,19 @@ def train_on_node(order_text: str, agent_version: str, mailbox: Any) -> str:
     return BatchAnswer(node_id=node_id, messages=line.rest()).model_dump_json()
 
 
-def _refusal(options: NodeOptions) -> str:
-    """Why this node is not one to train the batch on; empty when it is."""
+def _check_version(agent_version: str) -> None:
+    if version("mixwright") != agent_version:
+        raise ProxyError(f"it has mixwright {version('mixwright')}, the agent has {agent_version}")
+
+
+def _check_node(options: NodeOptions) -> None:
+    """Raises ProxyError: this node is not one to train on."""
     if options.gpu and not torch.cuda.is_available():
-        return "Ray counts a GPU on it, but its PyTorch finds none"
+        raise ProxyError("Ray counts a GPU on it, but its PyTorch finds none")
     folder = Path(options.corpus_folder)
-    try:
-        corpus_hash = Corpus.open(folder).corpus_hash
-    except CorpusError as error:
-        return str(error)
+    corpus_hash = Corpus.open(folder).corpus_hash
     if corpus_hash != options.corpus_hash:
-        return f"its corpus in {folder} has the hash {corpus_hash}, the runs are for {options.corpus_hash}"
-    return ""
+        raise CorpusError(f"its corpus in {folder} has the hash {corpus_hash}, the runs are for {options.corpus_hash}")
 
 
 def _train(order: BatchOrder, line: _Line) -> None:
