@@ -90,6 +90,9 @@ def verify(
     connection: ConnectionOptions,
     seeds: Annotated[int, typer.Option(min=2, max=100, help="How many seeds train each mixture.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 1,
+    model: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Shape of the model by its size, such as 15M.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Queue runs of the recommended mixture and the baselines, to see whether the gain is real."""
@@ -99,7 +102,7 @@ def verify(
     from app.schemas.recommendations import VerificationCreate
     from app.terminal import say
 
-    fields = {"settings": read_settings(settings), "seeds": list(range(first_seed, first_seed + seeds))}
+    fields = {"settings": read_settings(settings, model), "seeds": list(range(first_seed, first_seed + seeds))}
     body = body_of(VerificationCreate, fields, "the verification")
     with connected(connection) as client:
         found = lookups.find_recommendation(client, recommendation)

@@ -14,7 +14,7 @@ from app.schemas.studies import StudyRead
 from proxy_training.spec import ProxySettings
 
 
-def read_settings(path: Path, preset: str | None = None) -> ProxySettings:
+def read_settings(path: Path, preset: str | None) -> ProxySettings:
     """The settings of proxy runs in a JSON file; ``preset`` names the shape of the model where the file does not."""
     told = read_json(path)
     if preset is not None and isinstance(told, dict) and isinstance(told.get("model", {}), dict):
