@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -57,7 +58,7 @@ def make_corpus(folder: Path) -> Corpus:
 
 
 def specs_for(
-    corpus: Corpus, model: ModelSpec, tokens: int, count: int, precision: Precision = "fp32"
+    corpus: Corpus, model: ModelSpec, tokens: int, count: int, precision: Precision | Literal["auto"] = "fp32"
 ) -> list[ProxySpec]:
     """Runs of different mixtures and seeds."""
     settings = ProxySettings(corpus_hash=corpus.corpus_hash, model=model, train_tokens=tokens, precision=precision)
