@@ -94,7 +94,7 @@ def arrow_errors(path: Path, kind: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
-        reason = str(exc).split("\n", 1)[0].rstrip(".")
+        reason = str(exc).split("\n", 1)[0].split(". ", 1)[0].rstrip(".")
         raise CorpusError(f"{path} is damaged or no {kind} file: {reason}") from exc
 
 

@@ -21,6 +21,10 @@ def lines_of(texts: Sequence[str], field: str = "text") -> bytes:
     return "".join(json.dumps({"id": n, field: text}) + "\n" for n, text in enumerate(texts)).encode()
 
 
+def write_lines(path: Path, texts: Sequence[str]) -> None:
+    path.write_bytes(lines_of(texts))
+
+
 def write_gzip(path: Path, texts: Sequence[str]) -> None:
     """Two members, as ``cat a.gz b.gz`` makes them."""
     middle = len(texts) // 2
@@ -61,7 +65,7 @@ def write_arrow_stream(path: Path, texts: Sequence[str]) -> None:
 
 # The formats of one file, by its name.
 FORMATS: dict[str, Callable[[Path, Sequence[str]], None]] = {
-    "a.jsonl": lambda path, texts: path.write_bytes(lines_of(texts)) and None,
+    "a.jsonl": write_lines,
     "a.jsonl.gz": write_gzip,
     "a.NDJSON.zst": write_zstd,
     "a.parquet": write_parquet,

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy_training import corpus_build
+from proxy_training import corpus_build, domain_build
 from proxy_training.corpus_build import build_corpus
 from proxy_training.corpus_config import CorpusConfig, read_config
 from proxy_training.errors import CorpusError
+from proxy_training.readers import columns, json_lines, megatron
 from proxy_training.worker_pool import ordered_map
 from tests.proxy_training.corpus_files import FORMATS, write_megatron, write_tokenizer
 from tests.proxy_training.text_corpora import names_in, texts, write_config, write_jsonl
@@ -27,7 +28,7 @@ def folder_content(folder: Path) -> dict[str, bytes]:
 
 def mixed_config(folder: Path, tokenizer: object) -> CorpusConfig:
     """Every format, with copies across files and domains."""
-    made = [text for seed in range(4) for text in texts(seed, 150, 2000)]
+    made = [text for seed in range(4) for text in texts(seed, 150, 500)]
     for number, (name, write) in enumerate(FORMATS.items()):
         write(folder / f"{number}-{name}", made[number * 50 : number * 50 + 200])
     (folder / "letters").mkdir()
@@ -48,6 +49,8 @@ def test_the_corpus_does_not_depend_on_the_number_of_processes(
     config = mixed_config(tmp_path, tokenizer)
     build_corpus(config, tmp_path / "alone")
     monkeypatch.setattr(corpus_build, "_BYTES_A_PROCESS", 1)
+    for module in (columns, json_lines, megatron, domain_build):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)  # nor on how the text was cut into blocks
     build_corpus(config, tmp_path / "together", processes=3)
     content = folder_content(tmp_path / "alone")
     assert len(content) == 3 * 4 + 1 + (tokenizer != "bytes")
