@@ -57,7 +57,7 @@ def train(model: ModelSpec, stack: int, corpus: Corpus) -> Peak:
     _train(model, stack, corpus)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     settings = specs_for(corpus, model, _STEPS * 16 * model.context, 1)[0].settings
-    return Peak(stack * stack_memory(settings).member_bytes, peak - before)
+    return Peak(stack * stack_memory(settings, "cpu").member_bytes, peak - before)
 
 
 def _train(model: ModelSpec, stack: int, corpus: Corpus) -> None:

@@ -39,8 +39,13 @@ def mean_nats(x: Tensor, head: Tensor, labels: Tensor) -> Tensor:
     return _MeanNats.apply(x, head, labels)  # type: ignore[return-value]
 
 
+def chunk_tokens(vocabulary: int, device_type: str) -> int:
+    """Tokens of a proxy whose scores exist at a time, if it has as many."""
+    return max(128, _CHUNK_SCORES.get(device_type, _CHUNK_SCORES["cuda"]) // vocabulary)
+
+
 def _chunks(x: Tensor, head: Tensor) -> Iterator[slice]:
-    rows = max(128, _CHUNK_SCORES.get(x.device.type, _CHUNK_SCORES["cuda"]) // head.shape[1])
+    rows = chunk_tokens(head.shape[1], x.device.type)
     return (slice(first, first + rows) for first in range(0, x.shape[1], rows))
 
 

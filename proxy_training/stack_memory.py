@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy_training.head_loss import chunk_tokens
 from proxy_training.model import layout_of
 from proxy_training.spec import ModelSpec, ProxySettings
 
@@ -15,8 +16,8 @@ _FLOAT_BYTES = 4
 _STATE_COPIES = 4
 # Under way at the end of a backward pass or in an update: gradients layer by layer, or the ratio of the moments.
 _UPDATE_COPIES = 2
-# Log-probabilities that wait for the backward pass, their gradient, and the gradient of the scores.
-_LOGIT_COPIES = 3
+# Scores of the tokens that are looked at together, their probabilities, and what is computed from one to the other.
+_SCORE_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class StackMemory:
         return self.state_bytes + max(self.update_bytes, self.step_bytes)
 
 
-def stack_memory(settings: ProxySettings, activation_bytes: int = _FLOAT_BYTES) -> StackMemory:
+def stack_memory(settings: ProxySettings, device_type: str, activation_bytes: int = _FLOAT_BYTES) -> StackMemory:
     """What a member of a stack with ``settings`` needs.
 
     Args:
@@ -42,11 +43,11 @@ def stack_memory(settings: ProxySettings, activation_bytes: int = _FLOAT_BYTES) 
     model, tokens = settings.model, settings.batch_sequences * settings.model.context
     params_bytes = _FLOAT_BYTES * layout_of(model).params
     activations = model.n_layers * _kept_floats(model) * activation_bytes
-    logits = _LOGIT_COPIES * model.vocab_size * _FLOAT_BYTES
+    scored = min(tokens, chunk_tokens(model.vocab_size, device_type))
     return StackMemory(
         state_bytes=_STATE_COPIES * params_bytes,
         update_bytes=_UPDATE_COPIES * params_bytes,
-        step_bytes=tokens * (activations + logits),
+        step_bytes=tokens * activations + scored * _SCORE_COPIES * model.vocab_size * _FLOAT_BYTES,
     )
 
 

@@ -22,7 +22,7 @@ _LAUNCHES_A_LAYER = 125
 _LAUNCH_SECONDS = 5e-6
 _GPU_FLOPS = 1e14
 _LARGEST_GPU_STACK = 32
-# Estimates were .82 to .96 of measured peaks (benchmarks/stack_memory.py), and others need memory, too.
+# Estimates were .82 to .94 of measured peaks (benchmarks/stack_memory.py), and others need memory, too.
 _SHARE_OF_FREE = 0.7
 
 
@@ -52,4 +52,4 @@ def fitting_stack(settings: ProxySettings, device_type: str, free: int) -> int:
 def needed_bytes(settings: ProxySettings, device_type: str, stack: int = 1) -> int:
     """Estimated bytes of a stack at its worst moment."""
     half = settings.precision == "bf16" or (settings.precision == "auto" and device_type == "cuda")
-    return stack * stack_memory(settings, activation_bytes=2 if half else 4).member_bytes
+    return stack * stack_memory(settings, device_type, activation_bytes=2 if half else 4).member_bytes

@@ -34,24 +34,29 @@ def test_the_estimate_is_near_the_measured_peak(preset: str, stack: int, tmp_pat
 def test_a_model_that_does_nearly_nothing_needs_its_parameters_gradients_and_moments() -> None:
     model = ModelSpec(d_model=512, n_layers=8, n_heads=8, d_ff=2048, context=8)
     settings = ProxySettings(corpus_hash="corpus", model=model, train_tokens=10**6, batch_sequences=1)
-    memory = stack_memory(settings)
+    memory = stack_memory(settings, "cpu")
     assert memory.state_bytes == 16 * layout_of(model).params
     assert memory.member_bytes == 24 * layout_of(model).params
 
 
-def test_scores_of_a_large_vocabulary_decide() -> None:
-    small, large = (
-        ProxySettings(corpus_hash="corpus", model=ModelSpec(vocab_size=size), train_tokens=10**6)
-        for size in (2, 50_000)
-    )
-    # 16 sequences of 64 tokens, three copies of 4 bytes.
-    assert stack_memory(large).step_bytes - stack_memory(small).step_bytes == 16 * 64 * 49_998 * 12
+def test_scores_exist_for_some_tokens_at_a_time() -> None:
+    def score_bytes(batch_sequences: int) -> int:
+        models = (ModelSpec(vocab_size=size) for size in (2, 50_000))
+        few, many = (
+            ProxySettings(corpus_hash="c", model=model, train_tokens=10**6, batch_sequences=batch_sequences)
+            for model in models
+        )
+        return stack_memory(many, "cpu").step_bytes - stack_memory(few, "cpu").step_bytes
+
+    # 64 tokens a sequence, three copies of 4 bytes; on a CPU no more than 128 tokens of a large vocabulary.
+    assert score_bytes(1) == 64 * 12 * 49_998
+    assert score_bytes(16) == 12 * (128 * 50_000 - 16 * 64 * 2)
 
 
 def test_members_add_up_and_half_precision_halves_activations_alone() -> None:
     settings = settings_of("20M")
     assert needed_bytes(settings, "cpu", 7) == 7 * needed_bytes(settings, "cpu")
-    full, half = stack_memory(settings), stack_memory(settings, activation_bytes=2)
+    full, half = stack_memory(settings, "cuda"), stack_memory(settings, "cuda", activation_bytes=2)
     assert half.state_bytes == full.state_bytes
     assert full.step_bytes / 2 < half.step_bytes < full.step_bytes
     assert needed_bytes(settings, "cuda") == half.member_bytes
