@@ -164,7 +164,7 @@ ROWS: dict[str, dict[str, list[dict[str, Any]]]] = {
 }
 _EVENT = {"at": AT, "kind": "study.created", "actor": "service", "data": {}}
 ROWS["0002"] = ROWS["0001"] | {
-    "events": [{"seq": 1, "transaction": 0, "study_id": STUDY, "subject_id": STUDY, **_EVENT}],
+    "events": [{"transaction": 0, "study_id": STUDY, "subject_id": STUDY, **_EVENT}],
     "idempotent_calls": [
         {
             "caller": "service",
