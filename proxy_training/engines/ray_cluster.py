@@ -107,6 +107,8 @@ class RayCluster:
     def _connect(self) -> None:
         # Lines of the workers belong into Ray's own log files; the agent hears from its batches by messages.
         logging.getLogger("ray").setLevel(logging.ERROR)
+        # Nor a page of a dead node's last words, which come although no log is asked for and have no public switch.
+        self._ray._private.worker._worker_logs_enabled = False
         own = _LOCAL if self._address == "local" else {}
         self._ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, **own)
         self._own_node = self._ray.get_runtime_context().get_node_id()
@@ -117,7 +119,8 @@ class RayCluster:
         seconds = _START_SECONDS if local else _CONNECT_SECONDS
         failure = "no local Ray cluster could be started" if local else f"no Ray cluster answers at {self._address}"
         if not self._connected.wait(seconds):
-            raise ProxyError(f"{failure} within {seconds:.0f} s")
+            hint = "" if local else "; one with tokens answers only who has RAY_AUTH_MODE=token and its token"
+            raise ProxyError(f"{failure} within {seconds:.0f} s{hint}")
         if self._error is not None:
             # Ray's own words for a wrong version, a wrong token or no cluster on this machine.
             words = " ".join(str(self._error).split()) or type(self._error).__name__
