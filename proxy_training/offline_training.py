@@ -83,7 +83,7 @@ def train_file(setup: TrainingSetup, stop: StopRequest, on_progress: OnProgress)
     _check_data(setup.specs, specs, data)
     stacks = setup.results.with_name(f".{setup.results.name}.unfinished")
     policy = CheckpointPolicy(Checkpoints(stacks), setup.checkpoint_seconds)
-    with open_results(setup.results) as results, closing(kind(replace(setup.engine_options, policy=policy))) as engine:
+    with closing(kind(replace(setup.engine_options, policy=policy))) as engine, open_results(setup.results) as results:
         work = _Work(engine, data, results, specs, stop, on_progress)
         work.train(_batches(specs, engine, setup.max_stack))
         if not work.tally.missing:
