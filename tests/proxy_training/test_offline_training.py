@@ -168,9 +168,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(corpus: Corpus, tmp_pat
     command += ["--out", str(out), "--keep-models", str(tmp_path / "models")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
         try:
-            assert soon(lambda: out.exists() and out.read_bytes().endswith(b"\n"))
+            assert soon(lambda: out.exists() and out.read_bytes().endswith(b"\n"), seconds=120.0)
             training.send_signal(signal.SIGINT)
-            said, told = training.communicate(timeout=30)
+            said, told = training.communicate(timeout=120)
         finally:
             training.kill()
     assert training.returncode == 130
