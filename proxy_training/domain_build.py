@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool
+
 from proxy_training.build_progress import Meter
 from proxy_training.domain_files import DomainFiles
-from proxy_training.encoded import Encoded, EncodedDocument
+from proxy_training.encoded import HASH_BYTES, Encoded
 from proxy_training.errors import CorpusError
 from proxy_training.manifest import DomainManifest
 from proxy_training.readers import read_blocks
@@ -54,8 +57,7 @@ class DomainBuild:
             under_way: deque[int] = deque()  # where the meter stands after each task
             for encoded in encode(self._tasks(under_way)):
                 self.empty += encoded.empty
-                for document in encoded.documents():
-                    self._add(document, train, validation)
+                self._add(encoded, train, validation)
                 meter.report(domain.name, under_way.popleft())
             meter.report(domain.name, self.files.last_byte)
             self._check_enough(train, validation)
@@ -85,17 +87,22 @@ class DomainBuild:
             under_way.append(read_bytes)
             yield blocks
 
-    def _add(self, document: EncodedDocument, train: ShardWriter, validation: ShardWriter) -> None:
-        digest, tokens, utf8_bytes = document
-        if digest in self.seen:
-            self.duplicates += 1
-            return
-        self.seen.add(digest)
-        if digest < self.first_train_hash:
-            self.validation_keys.append(digest[_SPLIT_BYTES:])
-            validation.add(tokens, utf8_bytes)
-        else:
-            train.add(tokens, utf8_bytes)
+    def _add(self, encoded: Encoded, train: ShardWriter, validation: ShardWriter) -> None:
+        count = len(encoded.token_counts)
+        to_train, to_validation = bytearray(count), bytearray(count)
+        for number in range(count):
+            digest = encoded.digests[HASH_BYTES * number : HASH_BYTES * (number + 1)]
+            if digest in self.seen:
+                self.duplicates += 1
+                continue
+            self.seen.add(digest)
+            if digest < self.first_train_hash:
+                self.validation_keys.append(digest[_SPLIT_BYTES:])
+                to_validation[number] = True
+            else:
+                to_train[number] = True
+        _write(encoded, np.frombuffer(to_train, np.bool_), train)
+        _write(encoded, np.frombuffer(to_validation, np.bool_), validation)
 
     def _check_enough(self, train: ShardWriter, validation: ShardWriter) -> None:
         """Every domain must be able to give one training sequence and one validation sequence."""
@@ -122,3 +129,12 @@ class DomainBuild:
                 f"domain {name!r} has only {train.tokens} training tokens in {train.documents} documents where one "
                 f"sequence needs {wanted}; give it more documents or a smaller validation_fraction"
             )
+
+
+def _write(encoded: Encoded, chosen: Bool[np.ndarray, " documents"], shard: ShardWriter) -> None:
+    """Append the chosen documents to ``shard``."""
+    if chosen.all():  # so that a document as large as memory allows is not copied
+        shard.add(encoded.tokens, encoded.token_counts, encoded.byte_counts)
+    elif chosen.any():
+        tokens = encoded.tokens[np.repeat(chosen, encoded.token_counts)]
+        shard.add(tokens, encoded.token_counts[chosen], encoded.byte_counts[chosen])

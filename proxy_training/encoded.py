@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Int64, UInt
 
 from proxy_training.readers import read_documents
 from proxy_training.readers.base import Block
@@ -17,31 +15,22 @@ from proxy_training.tokenizer import Tokenizer
 HASH_BYTES = 16
 
 
-class EncodedDocument(NamedTuple):
-    """A document that is not empty: the hash of its text, its tokens and the UTF-8 bytes of its text."""
-
-    digest: bytes
-    tokens: UInt[np.ndarray, " tokens"]
-    utf8_bytes: int
-
-
 @dataclass(frozen=True)
 class Encoded:
-    """Several documents in few objects, so that they are quick to send. ``empty`` counts those that held no text."""
+    """Documents in few arrays, so that they are quick to send. ``empty`` counts those that held no text.
+
+    Args:
+        digests: the hashes of the texts, one after another.
+        token_counts: the tokens of every document, of which there is at least one.
+        byte_counts: the UTF-8 bytes of every text.
+        tokens: all tokens, one document after another.
+    """
 
     digests: bytes
-    token_counts: list[int]
-    byte_counts: list[int]
+    token_counts: Int64[np.ndarray, " documents"]
+    byte_counts: Int64[np.ndarray, " documents"]
     tokens: UInt[np.ndarray, " all_tokens"]
     empty: int
-
-    def documents(self) -> Iterator[EncodedDocument]:
-        """The documents in their order."""
-        first = 0
-        for number, (count, utf8_bytes) in enumerate(zip(self.token_counts, self.byte_counts, strict=True)):
-            digest = self.digests[HASH_BYTES * number : HASH_BYTES * (number + 1)]
-            yield EncodedDocument(digest, self.tokens[first : first + count], utf8_bytes)
-            first += count
 
 
 def digest_of(utf8: bytes) -> bytes:
@@ -55,7 +44,10 @@ def encode_blocks(tokenizer: Tokenizer, blocks: list[Block]) -> Encoded:
     Raises:
         CorpusError: when one of them is not text.
     """
-    digests, parts, byte_counts, empty = [], [], [], 0
+    digests: list[bytes] = []
+    parts: list[np.ndarray] = []
+    byte_counts: list[int] = []
+    empty = 0
     for block in blocks:
         for utf8, own_tokens in read_documents(block):
             if not utf8 or utf8.isspace():
@@ -69,4 +61,5 @@ def encode_blocks(tokenizer: Tokenizer, blocks: list[Block]) -> Encoded:
             parts.append(tokens)
             byte_counts.append(len(utf8))
     tokens = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty(0, tokenizer.dtype)
-    return Encoded(b"".join(digests), [len(part) for part in parts], byte_counts, tokens, empty)
+    token_counts = np.array([len(part) for part in parts], np.int64)
+    return Encoded(b"".join(digests), token_counts, np.array(byte_counts, np.int64), tokens, empty)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Int64, UInt
 
 from proxy_training.manifest import INDEX_COLUMNS, ShardFile, Split
 
 _BUFFER_BYTES = 1 << 20
-_ROW = struct.Struct("<qqq")  # first token, tokens, UTF-8 bytes
+_ROW_TYPE = np.dtype("<i8")  # of first token, tokens, UTF-8 bytes
 
 
 class HashedFile:
@@ -74,16 +73,23 @@ class ShardWriter:
         self._tokens_file.close()
         self._index_file.close()
 
-    def add(self, tokens: UInt[np.ndarray, " tokens"], utf8_bytes: int) -> None:
-        """Append one document."""
-        count = len(tokens)
-        self._tokens_file.write(tokens.data)
-        self._index_file.write(_ROW.pack(self.tokens, count, utf8_bytes))
-        self.documents += 1
-        self.tokens += count
-        self.bytes += utf8_bytes
-        if count > self.longest_tokens:
-            self.longest_tokens = count
+    def add(
+        self,
+        tokens: UInt[np.ndarray, " all_tokens"],
+        token_counts: Int64[np.ndarray, " documents"],
+        byte_counts: Int64[np.ndarray, " documents"],
+    ) -> None:
+        """Append documents whose tokens follow one another; of each the number of tokens and UTF-8 bytes."""
+        if not len(token_counts):
+            return
+        first_tokens = self.tokens + np.cumsum(token_counts) - token_counts
+        rows = np.stack((first_tokens, token_counts, byte_counts), axis=1).astype(_ROW_TYPE)
+        self._tokens_file.write(np.ascontiguousarray(tokens).data.cast("B"))
+        self._index_file.write(rows.tobytes())
+        self.documents += len(token_counts)
+        self.tokens += len(tokens)
+        self.bytes += int(byte_counts.sum())
+        self.longest_tokens = max(self.longest_tokens, int(token_counts.max()))
 
     def finish(self) -> Split:
         """Put the split on the disk, its index in the order in which the documents came."""
@@ -93,7 +99,7 @@ class ShardWriter:
         """The same with the index rows in the order of ``keys``, one a document."""
         self._index_file.finish()
         path = self._index_file.path
-        rows = np.fromfile(path, dtype="<i8").reshape(-1, INDEX_COLUMNS)
+        rows = np.fromfile(path, dtype=_ROW_TYPE).reshape(-1, INDEX_COLUMNS)
         order = sorted(range(len(keys)), key=keys.__getitem__)
         path.unlink()
         with_order = HashedFile(path)

@@ -18,6 +18,7 @@ from proxy_training.errors import CorpusError
 from proxy_training.readers import columns, json_lines, megatron
 from proxy_training.worker_pool import ordered_map
 from tests.proxy_training.corpus_files import FORMATS, write_megatron, write_tokenizer
+from tests.proxy_training.squares import kill_at_seven
 from tests.proxy_training.text_corpora import names_in, texts, write_config, write_jsonl
 from tests.waiting import alive, soon
 
@@ -51,7 +52,7 @@ def test_the_corpus_does_not_depend_on_the_number_of_processes(
     monkeypatch.setattr(corpus_build, "_BYTES_A_PROCESS", 1)
     for module in (columns, json_lines, megatron, domain_build):
         monkeypatch.setattr(module, "BLOCK_BYTES", 20_000)  # nor on how the text was cut into blocks
-    build_corpus(config, tmp_path / "together", processes=3)
+    build_corpus(config, tmp_path / "together", processes=2)
     content = folder_content(tmp_path / "alone")
     assert len(content) == 3 * 4 + 1 + (tokenizer != "bytes")
     assert folder_content(tmp_path / "together") == content
@@ -66,12 +67,6 @@ def test_an_error_in_a_worker_is_the_error_of_the_build(tmp_path: Path, monkeypa
     with pytest.raises(CorpusError, match=r"b\.jsonl, line 2: not JSON"):
         build_corpus(config, tmp_path / "out", processes=2)
     assert names_in(tmp_path) == before
-
-
-def kill_at_seven(task: int) -> int:
-    if task == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task * task
 
 
 def test_results_come_in_the_order_of_the_tasks_and_no_more_are_begun_than_there_are_processes() -> None:
