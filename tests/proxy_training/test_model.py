@@ -223,7 +223,7 @@ COORDINATES = ("embedding", "queries, keys and values", "hidden units", "stream"
 def test_what_updates_do_to_activations_keeps_its_size_as_the_width_grows(
     feed_forward: FeedForward, tied: bool
 ) -> None:
-    """The coordinate check of Yang et al. 2022, Tensor Programs V, section 8.1, after some steps of Adam."""
+    """The coordinate check of Yang et al. 2022, Tensor Programs V, after some steps of Adam."""
     widths = (32, 64, 128, 256)
     sizes = np.array([sizes_of_changes(width, feed_forward, tied) for width in widths])
     slopes = np.polyfit(np.log2(widths), np.log2(sizes[:, :-1]), 1)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from proxy_training import optimizer
 from proxy_training.model import layout_of
 from proxy_training.optimizer import StackedAdamW
 from proxy_training.spec import OptimizerSpec
@@ -48,11 +49,25 @@ def test_rows_that_are_kept_go_on_as_if_nothing_had_happened() -> None:
     grads = torch.randn(2, 3, layout.params, generator=torch.Generator().manual_seed(2))
     whole, part = layout.initial([0, 1, 2]), layout.initial([0, 1, 2])
     for_whole, for_part = StackedAdamW(spec, whole, layout), StackedAdamW(spec, part, layout)
-    for optimizer, flat in ((for_whole, whole), (for_part, part)):
-        optimizer.update(flat, grads[0].clone(), grads[0].norm(dim=1), 0.01, 1)
+    for adam, flat in ((for_whole, whole), (for_part, part)):
+        adam.update(flat, grads[0].clone(), grads[0].norm(dim=1), 0.01, 1)
     kept = torch.tensor([0, 2])
     for_part.keep(kept)
     part = part[kept]
     for_whole.update(whole, grads[1].clone(), grads[1].norm(dim=1), 0.01, 2)
     for_part.update(part, grads[1][kept], grads[1][kept].norm(dim=1), 0.01, 2)
     assert torch.equal(part, whole[kept])
+
+
+def test_an_update_in_blocks_is_the_update_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout, spec = layout_of(TINY), OptimizerSpec(weight_decay=0.1)
+    found = []
+    for block in (100, 10**9):  # 33 columns at a time, the last ones fewer, or all
+        monkeypatch.setattr(optimizer, "_CPU_BLOCK", block)
+        flat, generator = layout.initial([0, 1, 2]), torch.Generator().manual_seed(3)
+        stacked = StackedAdamW(spec, flat, layout)
+        for count in (1, 2):
+            grad = torch.randn(flat.shape, generator=generator)
+            stacked.update(flat, grad, grad.norm(dim=1), rate=0.01, count=count)
+        found.append(flat)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-7)
