@@ -15,8 +15,10 @@ from pathlib import Path
 from app import atomic_files
 from app.formats.corpus_manifest import CorpusSummary
 from app.formats.errors import FormatError, name_list
+from app.formats.fidelity_column import COLUMN
 from app.formats.remarks import Remarks, note, warning
 from app.formats.swarm_folder import Swarm, read_swarm
+from app.schemas.run_fidelity import RunFidelity
 from proxy_training.spec import Measured, NamedResult, NamedSpec
 
 Cells = Sequence[object]
@@ -43,6 +45,7 @@ class TableWish:
 class _Row:
     run_id: str
     spec: NamedSpec
+    fidelity: RunFidelity
     train_tokens: int
     losses: Mapping[str, Measured]
     metrics: Mapping[str, Measured]
@@ -74,10 +77,11 @@ def write_table(wish: TableWish, folder: Path) -> Swarm:
     if wish.corpus is not None:
         listed = [(d.name, d.tokens, f"{d.tokens / max(1, d.documents):.6g}") for d in wish.corpus.domains]
         remarks += _write_list(folder / "domains.csv", ("domain", "available_tokens", "mean_document_tokens"), listed)
-    header = ("run_id", "model_params", "train_tokens", "seed", *(f"w:{name}" for name in domains))
+    header = ("run_id", "model_params", "train_tokens", "seed", COLUMN, *(f"w:{name}" for name in domains))
     header += (*(f"loss:{name}" for name in losses), *(f"metric:{name}" for name in metrics))
     _write(folder / "runs.csv", header, [_cells(row, domains, losses, metrics) for row in rows])
-    swarm = read_swarm(folder)
+    only_merged = all(row.fidelity is RunFidelity.MERGED for row in rows)
+    swarm = read_swarm(folder, fidelity=RunFidelity.MERGED if only_merged else RunFidelity.TRAINED)
     return replace(swarm, remarks=remarks + swarm.remarks)
 
 
@@ -108,14 +112,14 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
         if len(named.spec.stages) > 1:
             staged += 1
             continue
-        result = wish.results[run_id].result
+        result, fidelity = wish.results[run_id].result, RunFidelity(wish.results[run_id].fidelity)
         if wish.trajectory:
             on_the_way = [point for point in result.trajectory if point.train_tokens < result.train_tokens]
             rows += [
-                _Row(f"{run_id}@{point.train_tokens}", named, point.train_tokens, point.losses, point.metrics)
+                _Row(f"{run_id}@{point.train_tokens}", named, fidelity, point.train_tokens, point.losses, point.metrics)
                 for point in on_the_way
             ]
-        rows.append(_Row(run_id, named, result.train_tokens, result.losses, result.metrics))
+        rows.append(_Row(run_id, named, fidelity, result.train_tokens, result.losses, result.metrics))
     remarks = Remarks()
     if missing:
         remarks += warning(f"{missing} of {len(wish.specs)} runs have no result yet and were left out")
@@ -142,7 +146,7 @@ def _domains(wish: TableWish) -> list[str]:
 
 def _cells(row: _Row, domains: Sequence[str], losses: Sequence[str], metrics: Sequence[str]) -> Cells:
     weights, settings = row.spec.spec.stages[0].weights, row.spec.spec.settings
-    counts = (row.run_id, settings.model.non_embedding_params, row.train_tokens, row.spec.spec.seed)
+    counts = (row.run_id, settings.model.non_embedding_params, row.train_tokens, row.spec.spec.seed, row.fidelity.value)
     shares = (repr(weights.get(name, 0.0)) for name in domains)
     measured = [row.losses.get(name) for name in losses] + [row.metrics.get(name) for name in metrics]
     return (*counts, *shares, *("" if each is None else repr(each.value) for each in measured))

@@ -55,7 +55,10 @@ def specs(
 
 
 def table(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS.jsonl...", help="As 'proxy train' writes them.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS.jsonl...", help="As 'proxy train' and 'experts evaluate' write them."),
+    ],
     specs: Annotated[list[Path], typer.Option(metavar="SPECS.jsonl", help="What was trained; repeatable.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The swarm folder to write.")],
     corpus: Annotated[
@@ -86,4 +89,5 @@ def table(
     swarm = write_table(wish, out)
     console = report_console()
     show_swarm(console, swarm, swarm.remarks)
-    say(console, f"To judge the laws on it: mixwright compare {out}")
+    only_merged = all(result.fidelity == "merged" for result in wish.results.values())
+    say(console, f"To judge the laws on it: mixwright compare {out}{' --fidelity merged' if only_merged else ''}")

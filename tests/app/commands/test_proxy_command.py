@@ -14,6 +14,7 @@ from app.cli import run
 from app.formats.corpus_manifest import read_corpus
 from app.formats.run_lines import lines_of, read_run_lines
 from app.formats.swarm_folder import read_swarm
+from app.schemas.run_fidelity import RunFidelity
 from proxy_training.spec import Measured, NamedResult, NamedSpec, ProxyResult, ProxySpec, Stage, TrajectoryPoint
 
 Refusal = Callable[..., str]
@@ -139,6 +140,22 @@ def test_a_trajectory_gives_a_row_for_every_point(corpus: Path, tmp_path: Path) 
     assert runs.run_ids == ("mix-0@2048", "mix-0", "mix-1@2048", "mix-1", "mix-2@2048", "mix-2")
     assert runs.train_tokens.tolist() == [2048, 4096] * 3
     assert runs.losses[0, 0] - runs.losses[1, 0] == pytest.approx(10 / 2048 - 10 / 4096)
+
+
+def test_results_of_averaged_experts_are_marked_and_read_only_when_asked_for(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = list(make_specs(tmp_path, corpus, "--count", "6", "--tokens", "4096").values())
+    results = [result_of(named) for named in specs]
+    merged = [result.model_copy(update={"fidelity": "merged"}) for result in results]
+    arguments = ["--specs", str(tmp_path / "specs.jsonl"), "--out", str(tmp_path / "swarm")]
+    path = write_results(tmp_path, [*merged[:2], *results[2:]])
+    assert run(["proxy", "table", str(path), *arguments]) == 0
+    assert read_swarm(tmp_path / "swarm").runs.run_ids == tuple(named.run_id for named in specs[2:])
+    capsys.readouterr()
+    assert run(["proxy", "table", str(write_results(tmp_path, merged)), *arguments]) == 0
+    assert f"mixwright compare {tmp_path / 'swarm'} --fidelity merged" in capsys.readouterr().out.replace("\n", "")
+    assert len(read_swarm(tmp_path / "swarm", fidelity=RunFidelity.MERGED).runs.run_ids) == 6
 
 
 def test_lists_that_the_team_has_edited_stay_as_they_are(corpus: Path, tmp_path: Path) -> None:
