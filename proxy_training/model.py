@@ -97,7 +97,8 @@ def layout_of(spec: ModelSpec) -> Layout:
     ``benchmarks/rate_transfer.py`` found the best rates .020, .019 and .018 at widths 32, 64 and 128. Scores of
     attention are divided by the root of the head's width, not by that width: presets widen heads to 64 at most and
     then grow by their number. For depth there is only the factor above, and nothing here corrects for the tokens of a
-    step or the number of steps: where those change much, tune the rate again.
+    step or the number of steps: from 2 to 6 layers, and from 64 to 256 steps, the best rate fell from .019 to .016, and
+    deep models bear rates above it much worse. Where those change more, tune the rate again.
     """
     d, f = spec.d_model, spec.d_ff
     by_d, by_f = BASE_WIDTH / d, _BASE_FEED_FORWARD / f
