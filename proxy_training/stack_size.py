@@ -9,12 +9,14 @@ from __future__ import annotations
 import torch
 
 from proxy_training.free_memory import free_bytes
+from proxy_training.precision import precision_of
 from proxy_training.spec import ProxySettings
 from proxy_training.stack_memory import stack_memory
 
 # (largest non-embedding parameters, stack): the first row that holds decides; beyond the last one at a time. Measured
-# on one thread by benchmarks/stacked_training.py for presets up to 5M; larger ones do more work an operation still.
-_CPU_STACKS = ((120_000, 4), (400_000, 2))
+# on one thread by benchmarks/stacked_training.py at 0.03M, 0.06M, 0.2M, 1M and 5M; in fp32 a stack at 0.2M was between
+# .84 and .96 times as fast as one at a time, in bf16 there is more to save.
+_CPU_STACKS = {"fp32": ((120_000, 4),), "bf16": ((50_000, 8), (2_000_000, 4))}
 # By arithmetic, not measured: a step launches about 500 operations for four layers, whatever the stack; one launch
 # takes some 5 microseconds, and small matrix products reach about 1e14 operations a second. Stacking pays until the
 # work of all members takes as long as the launches.
@@ -35,7 +37,8 @@ def fastest_stack(settings: ProxySettings, device_type: str) -> int:
     """The number of proxies that train fastest together, were there memory without end."""
     params = settings.model.non_embedding_params
     if device_type == "cpu":
-        return next((stack for most, stack in _CPU_STACKS if params <= most), 1)
+        rows = _CPU_STACKS[precision_of(settings, torch.device(device_type))]
+        return next((stack for most, stack in rows if params <= most), 1)
     launching = settings.model.n_layers * _LAUNCHES_A_LAYER * _LAUNCH_SECONDS
     working = 6 * params * settings.batch_sequences * settings.model.context / _GPU_FLOPS
     stack = 1

@@ -70,9 +70,9 @@ def test_what_fits_grows_with_memory_and_is_never_less_than_one() -> None:
     assert fitting_stack(settings, "cpu", 11 * one) == 7  # seven tenths of it
 
 
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_larger_models_are_not_stacked_higher(kind: str) -> None:
-    stacks = [fastest_stack(settings_of(preset), kind) for preset in PRESETS]
+@pytest.mark.parametrize(("kind", "precision"), [("cpu", "fp32"), ("cpu", "bf16"), ("cuda", "bf16")])
+def test_larger_models_are_not_stacked_higher(kind: str, precision: str) -> None:
+    stacks = [fastest_stack(settings_of(preset, precision=precision), kind) for preset in PRESETS]
     assert stacks == sorted(stacks, reverse=True)
     assert stacks[0] > 1
     assert stacks[-1] == 1
