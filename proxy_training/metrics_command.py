@@ -22,6 +22,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from proxy_training.child_environment import child_environment
+from proxy_training.command_process import CommandProcess
 from proxy_training.command_template import CommandTemplate
 from proxy_training.errors import ProxyError
 from proxy_training.evaluate import MeasurementStopped
@@ -95,10 +97,8 @@ class MetricsCommand:
 
 
 def _run(words: list[str], scratch: Path, stopping: Callable[[], bool]) -> None:
-    from proxy_training.engines.trainer_process import TrainerProcess  # engines import what measures for them
-
     until = time.monotonic() + _LONGEST_SECONDS
-    with _handle(scratch) as lock, TrainerProcess(words, os.environ, lock) as command:
+    with _handle(scratch) as lock, CommandProcess(words, child_environment(), lock) as command:
         while command.end is None:
             for _ in command.read(_LOOK_EVERY_SECONDS):
                 pass  # what it says matters only when it fails

@@ -9,7 +9,6 @@ again with any attempt, every other may not.
 
 from __future__ import annotations
 
-import os
 import queue
 import tempfile
 import time
@@ -17,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from proxy_training.child_environment import child_environment
+from proxy_training.command_process import GRACE_SECONDS, CommandProcess, End
 from proxy_training.command_template import CommandTemplate
 from proxy_training.devices import GPU_VARIABLE, device_name, training_device, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.trainer_dialogue import TrainerDialogue
 from proxy_training.engines.trainer_lines import TrainerLines
-from proxy_training.engines.trainer_process import GRACE_SECONDS, End, TrainerProcess
 from proxy_training.errors import ProxyError
 from proxy_training.run_scratch import FolderInUse, RunScratch
 from proxy_training.spec import ProxyResult, ProxySettings, ProxySpec, Record
@@ -114,7 +114,7 @@ class CommandEngine(Engine):
             with self._scratch.of(assignment.run_id, _PATIENCE_SECONDS, watcher.stopping) as folder:
                 command = self._prepared(assignment, corpus, folder.path)
                 began = time.monotonic()
-                with TrainerProcess(command, self._environment(slot), folder.lock) as process:
+                with CommandProcess(command, self._environment(slot), folder.lock) as process:
                     said = TrainerLines(assignment.spec.settings)
                     outcome = TrainerDialogue(assignment.run_id, process, said, watcher).outcome()
                 if isinstance(outcome, ProxyResult):
@@ -143,11 +143,9 @@ class CommandEngine(Engine):
         return self._template.filled(values)
 
     def _environment(self, slot: int) -> dict[str, str]:
-        """The agent's own variables, without its key."""
-        variables = {name: value for name, value in os.environ.items() if name != "MIXWRIGHT_API_KEY"}
         if self.slots > 1 and (gpus := visible_gpus()):
-            variables[GPU_VARIABLE] = gpus[slot % len(gpus)]
-        return variables
+            return child_environment(**{GPU_VARIABLE: gpus[slot % len(gpus)]})
+        return child_environment()
 
 
 def _with_times(result: ProxyResult, wall_seconds: float, end: End | None) -> ProxyResult:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from proxy_training.child_environment import child_environment
 from proxy_training.devices import GPU_VARIABLE, usable_cores, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.slot_messages import WorkerSetup
@@ -74,9 +74,5 @@ class SubprocessEngine(Engine):
             slot.end()
 
 
-def _environment(gpu: str | None) -> Mapping[str, str]:
-    """Of a worker. It needs no key: the agent alone talks to the service."""
-    variables = {name: value for name, value in os.environ.items() if name != "MIXWRIGHT_API_KEY"}
-    if gpu is not None:
-        return variables | {GPU_VARIABLE: gpu}
-    return variables | {"OMP_NUM_THREADS": "1"}
+def _environment(gpu: str | None) -> dict[str, str]:
+    return child_environment(OMP_NUM_THREADS="1") if gpu is None else child_environment(**{GPU_VARIABLE: gpu})

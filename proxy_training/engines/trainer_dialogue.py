@@ -8,8 +8,8 @@ import signal
 import time
 from contextlib import suppress
 
+from proxy_training.command_process import CommandProcess, End
 from proxy_training.engines.trainer_lines import Progress, TrainerLines, WrongLine
-from proxy_training.engines.trainer_process import End, TrainerProcess
 from proxy_training.paced_log import PacedLog
 from proxy_training.spec import TrajectoryPoint
 from proxy_training.work import Failure, Outcome, Watcher
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class TrainerDialogue:
     """Reads one trainer to its end, tells the watcher, and calls the trainer off when that is wanted."""
 
-    def __init__(self, run_id: str, process: TrainerProcess, said: TrainerLines, watcher: Watcher) -> None:
+    def __init__(self, run_id: str, process: CommandProcess, said: TrainerLines, watcher: Watcher) -> None:
         self._run_id = run_id
         self._process = process
         self._said = said

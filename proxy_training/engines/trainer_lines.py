@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from proxy_training.engines.trainer_process import LONGEST_LINE_BYTES
+from proxy_training.command_process import LONGEST_LINE_BYTES
 from proxy_training.errors import ProxyError
 from proxy_training.spec import ProxyResult, ProxySettings, Record, TrajectoryPoint
 

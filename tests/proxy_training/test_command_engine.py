@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from proxy_training import run_scratch
+from proxy_training import command_process, run_scratch
 from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
-from proxy_training.engines import command, trainer_dialogue, trainer_process
+from proxy_training.engines import command, trainer_dialogue
 from proxy_training.engines.base import EngineOptions
 from proxy_training.engines.command import CommandEngine, RunFile
 from proxy_training.errors import ProxyError
@@ -34,7 +34,7 @@ HEAD = "import json, os, signal, sys, time\nspec, out = sys.argv[1:3]\n"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_process.TrainerProcess.__init__, "__defaults__", (0.3,))  # the grace period
+    monkeypatch.setattr(command_process.CommandProcess.__init__, "__defaults__", (0.3,))  # the grace period
     monkeypatch.setattr(trainer_dialogue, "_LINGER_SECONDS", 0.3)
 
 
@@ -278,12 +278,12 @@ def test_kill_9_of_the_agent_leaves_no_trainer_behind_and_no_other_one_near_its_
         "engines = types.ModuleType('proxy_training.engines')\n"
         "engines.__path__ = [proxy_training.__path__[0] + '/engines']\n"
         "sys.modules['proxy_training.engines'] = engines\n"
-        "from proxy_training.engines import trainer_process as t\n"
+        "from proxy_training import command_process as t\n"
         "from proxy_training.run_scratch import RunScratch\n"
         f"with RunScratch(Path({str(place.runs)!r})).of('run', 0, lambda: False) as folder:\n"
         "    out = folder.path / 'out'; out.mkdir()\n"
         f"    words = [sys.executable, '-I', '-S', {str(place.script)!r}, 'none', str(out)]\n"
-        "    with t.TrainerProcess(words, {}, folder.lock, 0.3) as process:\n"
+        "    with t.CommandProcess(words, {}, folder.lock, 0.3) as process:\n"
         "        while True: process.read(1)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", agent])

@@ -26,6 +26,7 @@ import json, os, pathlib, sys
 model, out, run_id, tokens = sys.argv[1:5]
 record = json.loads((pathlib.Path(model) / "mixwright.json").read_text())
 assert (record["run_id"], record["train_tokens"]) == (run_id, int(tokens))
+assert "MIXWRIGHT_API_KEY" not in os.environ
 with open(sys.argv[0] + ".log", "a") as log:
     print(run_id, tokens, file=log)
 weights = (pathlib.Path(model) / "model.safetensors").stat().st_size
@@ -56,8 +57,9 @@ def train(corpus: Corpus, count: int, watcher: Recorder, *, measure: bool = True
 
 
 def test_a_command_measures_every_run_at_every_point_and_its_metrics_stand_beside_the_losses(
-    corpus: Corpus, tmp_path: Path
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MIXWRIGHT_API_KEY", "secret")
     seen = train(corpus, 3, Recorder(), metrics_command=eval_command(tmp_path))
     plain = train(corpus, 3, Recorder())
     for run_id in ("run-0", "run-1", "run-2"):

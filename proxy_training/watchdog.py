@@ -1,13 +1,13 @@
-"""Runs one trainer and outlives its agent just long enough to end it.
+"""Runs one command of the user's own and outlives its agent just long enough to end it.
 
     python -I -S watchdog.py STATUS_HANDLE GRACE_SECONDS PROGRAM [ARGUMENT]...
 
 The standard input is a pipe that only the agent holds open. When it closes, because the agent wants the end or was
-killed in any way, the trainer's whole process group gets SIGTERM and, after the grace period, SIGKILL. When the
-trainer ends, what it has left in its group is killed, and ``<exit code> <CPU seconds>`` goes to the status handle; the
+killed in any way, the command's whole process group gets SIGTERM and, after the grace period, SIGKILL. When the
+command ends, what it has left in its group is killed, and ``<exit code> <CPU seconds>`` goes to the status handle; the
 code is negative for a signal. Standard library only: it must start in a moment and stay small.
 
-On Linux the trainer itself (not its children) dies, too, when this process is killed. A child that has moved to a
+On Linux the command itself (not its children) dies, too, when this process is killed. A child that has moved to a
 session of its own is out of reach.
 """
 
@@ -30,11 +30,11 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def main(status_handle: int, grace_seconds: float, command: list[str]) -> None:
     """Run ``command`` to its end."""
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Schedulers signal every process of a job; what becomes of the trainer is the agent's to say. A handler and
-        # not SIG_IGN, which the trainer would inherit.
+        # Schedulers signal every process of a job; what becomes of the command is the agent's to say. A handler and
+        # not SIG_IGN, which the command would inherit.
         signal.signal(signum, lambda *_: None)
     try:
-        trainer = subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_ending_with_this_process()
         )
     except OSError as error:
@@ -43,12 +43,12 @@ def main(status_handle: int, grace_seconds: float, command: list[str]) -> None:
         os.write(status_handle, f"{_CANNOT_START} 0".encode())
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # the pipes are the trainer's alone, so that the agent sees when it closes them
+    for stream in (1, 2):  # the pipes are the command's alone, so that the agent sees when it closes them
         os.dup2(nowhere, stream)
-    threading.Thread(target=_end_with_agent, args=(trainer.pid, grace_seconds), daemon=True).start()
-    os.waitid(os.P_PID, trainer.pid, os.WEXITED | os.WNOWAIT)  # not reaped: its number stays its own
-    _signal_group(trainer.pid, signal.SIGKILL)
-    _, status, used = os.wait4(trainer.pid, 0)
+    threading.Thread(target=_end_with_agent, args=(process.pid, grace_seconds), daemon=True).start()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # not reaped: its number stays its own
+    _signal_group(process.pid, signal.SIGKILL)
+    _, status, used = os.wait4(process.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     os.write(status_handle, f"{code} {used.ru_utime + used.ru_stime}".encode())
 
@@ -67,7 +67,7 @@ def _signal_group(group: int, signum: signal.Signals) -> None:
 
 
 def _ending_with_this_process() -> Callable[[], object] | None:
-    """What the trainer's process does before it becomes the trainer."""
+    """What the process does before it becomes the command."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up here: nothing but the call is left for the forked process

@@ -1,4 +1,4 @@
-"""A trainer of the user's own as a process: its lines as they come, its end, and never anything left of it."""
+"""A command of the user's own as a process: its lines as they come, its end, and never anything left of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from proxy_training.engines import watchdog
+from proxy_training import watchdog
 
 # Between SIGTERM and SIGKILL; less than the half minute that schedulers usually give the agent itself.
 GRACE_SECONDS = 15.0
-# A result with thousands of targets is shorter.
+# A result of a trainer with thousands of targets is shorter.
 LONGEST_LINE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20  # all that a pipe holds, in one call
 _ERROR_LINES = 8
@@ -31,7 +31,7 @@ _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 @dataclass(frozen=True)
 class End:
-    """How a trainer ended. ``code`` is negative for a signal."""
+    """How a command ended. ``code`` is negative for a signal."""
 
     code: int
     cpu_seconds: float
@@ -54,11 +54,11 @@ class Lines:
         return [line.decode(errors="replace") for line in whole if line]
 
 
-class TrainerProcess:
-    """A running trainer; leaving the context ends it.
+class CommandProcess:
+    """A running command; leaving the context ends it.
 
     Args:
-        lock: a handle that stays open until the last process of the trainer is gone.
+        lock: a handle that stays open until the last process of the command is gone.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrainerProcess:
                 stderr=subprocess.PIPE,
                 env=dict(environment),
                 pass_fds=(told, lock),
-                start_new_session=True,  # Ctrl-C in a terminal is for the agent, which then ends its trainers in order
+                start_new_session=True,  # Ctrl-C in a terminal is for the agent, which then ends its commands in order
             )
         except BaseException:
             os.close(status)
@@ -93,7 +93,7 @@ class TrainerProcess:
             os.set_blocking(handle, False)
             self._selector.register(handle, selectors.EVENT_READ, name)
 
-    def __enter__(self) -> TrainerProcess:
+    def __enter__(self) -> CommandProcess:
         return self
 
     def __exit__(
@@ -135,7 +135,7 @@ class TrainerProcess:
             for stream in _STREAMS:
                 lines += self._whole(stream, b"\n")
             code, _, cpu_seconds = self._status.decode().partition(" ")
-            # Without a word about the end, the watchdog was killed, and the trainer with it.
+            # Without a word about the end, the watchdog was killed, and the command with it.
             self.end = End(int(code or -signal.SIGKILL), float(cpu_seconds or 0))
         return lines
 
