@@ -162,10 +162,11 @@ class StackedRun:
                 self._end_diverged(member)
                 left.add(member)
                 continue
-            known.trajectory.append(point)
             if self._trainer.step < self._trainer.steps:
+                known.trajectory.append(point)
                 self._watcher.measured(known.assignment.run_id, point)
             else:
+                # Kept in no checkpoint: a run that is resumed at its end is measured again, and so ends.
                 self._end_measured(member, point)
         if left:
             self._trainer.keep(set(self._trainer.members) - left)
@@ -194,7 +195,7 @@ class StackedRun:
             status="succeeded",
             losses=last.losses,
             metrics=last.metrics,
-            trajectory=tuple(known.trajectory),
+            trajectory=(*known.trajectory, last),
             realised_weights=weights,
             epochs=epochs,
             stages=trainer.sampler(member).stages if trainer.sampler(member).changes else (),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy_training import stacked_run
 from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines.base import EngineOptions
@@ -123,6 +124,23 @@ def test_a_stop_ends_the_command_and_the_point_is_measured_after_the_resume(corp
         assert tokens == [4 * STEP_TOKENS, 8 * STEP_TOKENS]
         assert seen.result(run_id).losses == plain.result(run_id).losses
     assert min(seen.progress["run-0"]) > 4 * STEP_TOKENS  # gone on with, not begun again
+
+
+def test_a_run_that_ended_in_a_stopped_stack_ends_again_when_its_result_was_lost(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacked_run, "_WORTH_SAVING_SECONDS", 0.0)
+    program = EVAL + "\nimport time\nif run_id == 'run-1' and not os.path.exists(sys.argv[0] + '.go'): time.sleep(600)"
+    command = eval_command(tmp_path, program)
+    policy = CheckpointPolicy(Checkpoints(tmp_path / "stacks"), every_seconds=600.0)
+    stopped = _StopsInTheSecondMeasurement(tmp_path)
+    train(corpus, 2, stopped, measure=False, metrics_command=command, policy=policy)
+    assert set(stopped.outcomes) == {"run-0"}
+    (tmp_path / "my eval's.py.go").touch()
+    seen = train(corpus, 2, Recorder(), measure=False, metrics_command=command, policy=policy)
+    assert seen.progress == {}  # all steps were done
+    assert seen.result("run-0").losses == stopped.result("run-0").losses
+    assert [len(seen.result(run_id).trajectory) for run_id in ("run-0", "run-1")] == [1, 1]
 
 
 class _StopsInTheSecondMeasurement(Recorder):
