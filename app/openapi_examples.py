@@ -13,6 +13,7 @@ _RESULT = {
     "realised_weights": _MIXTURE,
     "wall_seconds": 42.5,
 }
+_POINT = {"train_tokens": 524_288, "losses": {"code": {"value": 1.31}}}
 _ID = "0190b6c4-7a5e-7c31-9d0b-0a1b2c3d4e5f"
 _DOMAINS = [
     {"name": "code", "available_tokens": 250_000_000_000, "group": "programs"},
@@ -42,7 +43,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "update_agent": {"draining": True},
     "claim": {"agent_id": _ID, "max_runs": 8, "corpus_hashes": [_SETTINGS["corpus_hash"]], "lease_seconds": 60},
     "heartbeat": {"runs": [{"run_id": _ID, "attempt": 1, "progress_tokens": 524_288}], "lease_seconds": 60},
-    "measure": {"attempt": 1, "point": {"train_tokens": 524_288, "losses": {"code": {"value": 1.31}}}},
+    "measure": {"attempt": 1, "point": _POINT},
+    "measure_many": {"points": [{"run_id": _ID, "attempt": 1, "point": _POINT}]},
     "complete": {"attempt": 1, "result": _RESULT},
     "complete_many": {"results": [{"run_id": _ID, "attempt": 1, "result": _RESULT}]},
     "fail": {"attempt": 1, "reason": "out of memory"},

@@ -19,6 +19,8 @@ from app.schemas.agents import (
     FailureCreate,
     HeartbeatCreate,
     HeartbeatRead,
+    MeasurementBatchCreate,
+    MeasurementBatchRead,
     MeasurementCreate,
     ReleaseCreate,
 )
@@ -53,6 +55,10 @@ class AgentCalls(Transport):
 
     def measure(self, run_id: UUID, body: MeasurementCreate) -> None:
         self._send(f"/v1/runs/{run_id}/measurements", body)
+
+    def measure_many(self, body: MeasurementBatchCreate) -> MeasurementBatchRead:
+        """Report points of a stack at once; the answer names the runs that are lost, and those pruned by them."""
+        return self._post("/v1/runs/measurements", body, MeasurementBatchRead)
 
     def complete(self, run_id: UUID, body: CompletionCreate) -> None:
         self._send(f"/v1/runs/{run_id}/complete", body)

@@ -20,11 +20,13 @@ from app.schemas.agents import (
     FailureCreate,
     HeartbeatCreate,
     HeartbeatRead,
+    MeasurementBatchCreate,
+    MeasurementBatchRead,
     MeasurementCreate,
     ReleaseCreate,
 )
 from app.schemas.common import Page
-from app.services import agents, queue, reports
+from app.services import agents, measurements, queue, reports
 
 router = APIRouter(tags=["agents"])
 
@@ -75,11 +77,18 @@ def claim(body: ClaimCreate, database: InDatabase, now: Now) -> ClaimRead:
         return queue.claim(session, body, now)
 
 
+@router.post("/runs/measurements", dependencies=AGENT, responses=problems())
+def measure_many(body: MeasurementBatchCreate, database: InDatabase, now: Now) -> MeasurementBatchRead:
+    """Report points of a stack at once; the answer names the runs that are lost, and those that are pruned by them."""
+    with database.write() as session:
+        return measurements.measure_many(session, body, now)
+
+
 @router.post("/runs/{run_id}/measurements", dependencies=AGENT, status_code=204, responses=problems(404, 409))
 def measure(run_id: UUID, body: MeasurementCreate, database: InDatabase, now: Now) -> None:
     """Report a point of the trajectory. Where the run's settings say so, a hopeless run is pruned by it."""
     with database.write() as session:
-        reports.measure(session, run_id, body, now)
+        measurements.measure(session, run_id, body, now)
 
 
 @router.post("/runs/complete", dependencies=AGENT, responses=problems())

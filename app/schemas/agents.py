@@ -88,6 +88,23 @@ class MeasurementCreate(Body):
     point: TrajectoryPoint
 
 
+class ReportedPoint(MeasurementCreate):
+    run_id: UUID
+
+
+class MeasurementBatchCreate(Body):
+    points: list[ReportedPoint] = Field(min_length=1, max_length=1024)
+
+
+class MeasurementBatchRead(Answer):
+    """``lost`` are the runs that the agent holds no more, or that are not known here: stop them and report nothing.
+
+    Their points came too late and were not stored, or these have pruned them now.
+    """
+
+    lost: list[UUID]
+
+
 class CompletionCreate(Body):
     attempt: int = Field(ge=1)
     result: ProxyResult

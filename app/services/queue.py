@@ -1,4 +1,5 @@
-"""The queue of proxy runs: how agents get them, keep them and lose them. What they report is ``reports.py``.
+"""The queue of proxy runs: how agents get them, keep them and lose them. What they report is
+``measurements.py`` and ``reports.py``.
 
     queued --claim--> leased --complete--> succeeded, or failed when it diverged
     leased --fail--> queued while attempts are left, else failed

@@ -1,80 +1,41 @@
-"""What agents report about the runs that they hold: measurements, results, failures, and runs given back.
+"""How agents say that a run is over for them: results, failures, and runs given back. Points are ``measurements.py``.
 
 Every report names its attempt. One that comes when another attempt holds the run, or none does, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, bindparam, update
 from sqlalchemy.orm import Session
 
-from app.errors import LeaseLost, NotFound
-from app.models import Measurement, Run, Target
+from app.models import Run
 from app.schemas.agents import (
     CompletionBatchCreate,
     CompletionBatchRead,
     CompletionCreate,
     FailureCreate,
-    MeasurementCreate,
     ReleaseCreate,
 )
 from app.schemas.runs import AttemptOutcome, RunState
-from app.services.access import caller
 from app.services.attempts import Ended, end_attempts
 from app.services.budgets import Cost, flops_of
-from app.services.early_stopping import stop_if_hopeless
 from app.services.events import Happened, record, record_all
+from app.services.held_runs import held_run, holds, locked_run, locked_runs, require_lease
 from app.services.measured_values import Units, values_of_targets, why_nothing_measured
-from proxy_training.spec import ProxyResult, TrajectoryPoint
+from app.services.measurements import store_points, units_of_targets
+from proxy_training.spec import ProxyResult
 
-_COLUMNS = (
-    Run.id,
-    Run.study_id,
-    Run.state,
-    Run.attempt,
-    Run.max_attempts,
-    Run.model_params,
-    Run.progress_tokens,
-    Run.result.is_not(None).label("has_result"),
-)
 _ENDED = ("state", "error", "losses", "result", "realised_weights", "wall_seconds", "progress_tokens", "finished_at")
-_LOCK = (
-    select(*_COLUMNS)
-    .where(Run.id.in_(bindparam("run_ids", expanding=True)))
-    .order_by(Run.id)
-    .with_for_update(key_share=True)
-)
 _TAKE_IN = (
     update(Run)
     .where(Run.id == bindparam("of_run"))
     .values(lease_expires_at=None, **{name: bindparam(name) for name in _ENDED})
 )
-_TARGETS = (
-    select(Target.study_id, Target.name, Target.unit)
-    .where(Target.study_id.in_(bindparam("study_ids", expanding=True)))
-    .order_by(Target.position)
-)
-
-
-def measure(session: Session, run_id: UUID, body: MeasurementCreate, now: datetime) -> None:
-    """Take in a point of the trajectory; the same point again replaces it. It may be the last one of its run.
-
-    Raises:
-        LeaseLost: another attempt holds the run, or none does.
-    """
-    run = _held_run(session, run_id, body.attempt)
-    units = _units(session, [run.study_id])[run.study_id]
-    _store_points(session, run, [body.point], units)
-    _change(session, run.id, progress_tokens=max(run.progress_tokens, body.point.train_tokens))
-    losses = values_of_targets(units, body.point.losses, body.point.metrics)
-    stop_if_hopeless(session, run.id, body.point.train_tokens, losses, now)
-    session.commit()
 
 
 def complete(session: Session, run_id: UUID, body: CompletionCreate, now: datetime) -> None:
@@ -85,22 +46,22 @@ def complete(session: Session, run_id: UUID, body: CompletionCreate, now: dateti
     Raises:
         LeaseLost: another attempt holds the run, or none does.
     """
-    run = _run(session, run_id)
+    run = locked_run(session, run_id)
     if _is_repeated(run, body.attempt):
         return
-    _require_lease(run, body.attempt)
+    require_lease(run, body.attempt)
     _take_in(session, [(run, body.result)], now)
     session.commit()
 
 
 def complete_many(session: Session, body: CompletionBatchCreate, now: datetime) -> CompletionBatchRead:
     """Take in the results of a stack. Those that come too late are named; the others count all the same."""
-    runs = _locked(session, {report.run_id for report in body.results})
+    runs = locked_runs(session, {report.run_id for report in body.results})
     fresh: dict[UUID, tuple[Row, ProxyResult]] = {}
     lost: list[UUID] = []
     for report in body.results:
         run = runs.get(report.run_id)
-        if run is None or not (_is_repeated(run, report.attempt) or _holds(run, report.attempt)):
+        if run is None or not (_is_repeated(run, report.attempt) or holds(run, report.attempt)):
             lost.append(report.run_id)
         elif not _is_repeated(run, report.attempt):
             fresh.setdefault(run.id, (run, report.result))
@@ -116,7 +77,7 @@ def fail(session: Session, run_id: UUID, body: FailureCreate, now: datetime) -> 
     Raises:
         LeaseLost: another attempt holds the run, or none does.
     """
-    run = _held_run(session, run_id, body.attempt)
+    run = held_run(session, run_id, body.attempt)
     error = f"attempt {run.attempt} of {run.max_attempts} failed: {body.reason}"
     if body.retry and run.attempt < run.max_attempts:
         state = _back_to_queue(session, run, error=error)
@@ -135,7 +96,7 @@ def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) 
     Raises:
         LeaseLost: another attempt holds the run, or none does.
     """
-    run = _held_run(session, run_id, body.attempt)
+    run = held_run(session, run_id, body.attempt)
     _back_to_queue(session, run, max_attempts=run.max_attempts + 1)
     record(session, "run.preempted", now, study_id=run.study_id, subject_id=run.id, data={"attempt": run.attempt})
     end_attempts(session, [_ended(run, AttemptOutcome.PREEMPTED, "its agent gave it back", now)])
@@ -144,7 +105,7 @@ def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) 
 
 def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: datetime) -> None:
     """Store results of runs that are locked and held by the attempt that reports them."""
-    units = _units(session, {run.study_id for run, _ in results})
+    units = units_of_targets(session, {run.study_id for run, _ in results})
     rows, ended, events = [], [], []
     for run, result in results:
         row = _outcome(result, units[run.study_id], now)
@@ -154,7 +115,7 @@ def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: 
         ended.append(_ended(run, how, row["error"], now, cost))
         data = {"attempt": run.attempt} if row["error"] is None else _failure(run, row["error"])
         events.append(Happened(f"run.{how.value}", run.study_id, run.id, data))
-        _store_points(session, run, result.trajectory, units[run.study_id])
+        store_points(session, run, result.trajectory, units[run.study_id])
     session.connection().execute(_TAKE_IN, rows)
     record_all(session, events, now)
     end_attempts(session, ended)
@@ -188,47 +149,8 @@ def _why_no_data_point(result: ProxyResult, losses: Mapping[str, object], units:
     return None
 
 
-def _units(session: Session, study_ids: Collection[UUID]) -> dict[UUID, dict[str, str]]:
-    """The unit of each target of each study."""
-    found: dict[UUID, dict[str, str]] = {}
-    for study_id, name, unit in session.connection().execute(_TARGETS, {"study_ids": list(study_ids)}):
-        found.setdefault(study_id, {})[name] = unit
-    return found
-
-
-def _locked(session: Session, run_ids: Collection[UUID]) -> dict[UUID, Row]:
-    """Those of the runs that the caller may see, locked until the transaction ends."""
-    bound = caller(session).study_id
-    rows = session.connection().execute(_LOCK, {"run_ids": list(run_ids)})
-    return {run.id: run for run in rows if bound in (None, run.study_id)}
-
-
-def _run(session: Session, run_id: UUID) -> Row:
-    run = _locked(session, [run_id]).get(run_id)
-    if run is None:
-        raise NotFound(f"there is no run {run_id}")
-    return run
-
-
-def _held_run(session: Session, run_id: UUID, attempt: int) -> Row:
-    run = _run(session, run_id)
-    _require_lease(run, attempt)
-    return run
-
-
-def _holds(run: Row, attempt: int) -> bool:
-    return run.state is RunState.LEASED and run.attempt == attempt
-
-
 def _is_repeated(run: Row, attempt: int) -> bool:
     return run.attempt == attempt and run.has_result
-
-
-def _require_lease(run: Row, attempt: int) -> None:
-    if not _holds(run, attempt):
-        raise LeaseLost(
-            f"run {run.id} is {run.state} at attempt {run.attempt}; attempt {attempt} may not write to it any more"
-        )
 
 
 def _change(session: Session, run_id: UUID, **values: object) -> None:
@@ -252,28 +174,4 @@ def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, cos
         model_params=run.model_params,
         progress_tokens=run.progress_tokens,
         cost=cost,
-    )
-
-
-def _store_points(session: Session, run: Row, points: Sequence[TrajectoryPoint], units: Units) -> None:
-    """Insert or replace points of an attempt; of two at the same tokens the later one counts."""
-    by_tokens = {point.train_tokens: point for point in points}
-    rows = [
-        {
-            "run_id": run.id,
-            "attempt": run.attempt,
-            "train_tokens": tokens,
-            "losses": values_of_targets(units, point.losses, point.metrics),
-        }
-        for tokens, point in by_tokens.items()
-    ]
-    if not rows:
-        return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(Measurement)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["run_id", "attempt", "train_tokens"], set_={"losses": statement.excluded.losses}
-        ),
-        rows,
     )

@@ -7,6 +7,7 @@ failed, stale, cancelled, pruned --retry--> queued, with as many attempts as a n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -78,22 +79,30 @@ def prune_run(session: Session, run_id: UUID, now: datetime) -> RunRead:
     return RunRead.model_validate(run)
 
 
-def prune(session: Session, run_id: UUID, why: str, now: datetime) -> None:
-    """Stop a leased run that the caller has locked; ``why`` stays with it. The caller commits."""
-    run = session.get_one(Run, run_id, populate_existing=True)
-    run.error = why
-    _take_back(session, run, RunState.PRUNED, AttemptOutcome.PRUNED, why, now)
+def prune(session: Session, why: Mapping[UUID, str], now: datetime) -> None:
+    """Stop leased runs that the caller has locked; the sentence about each stays with it. The caller commits."""
+    ended = []
+    for run_id, reason in why.items():
+        run = session.get_one(Run, run_id, populate_existing=True)
+        run.error = reason
+        _end(session, run, RunState.PRUNED, reason, now)
+        ended.append(_ended(run, AttemptOutcome.PRUNED, reason, now))
+    end_attempts(session, ended)
 
 
 def _take_back(session: Session, run: Run, state: RunState, outcome: AttemptOutcome, why: str, now: datetime) -> None:
     held = run.state is RunState.LEASED
+    _end(session, run, state, why, now)
+    if held:
+        end_attempts(session, [_ended(run, outcome, why, now)])
+
+
+def _end(session: Session, run: Run, state: RunState, why: str, now: datetime) -> None:
     run.state, run.finished_at = state, now
     run.agent_id = run.lease_expires_at = None
     data = {"attempt": run.attempt, "reason": why}
     record(session, f"run.{state.value}", now, study_id=run.study_id, subject_id=run.id, data=data)
     session.flush()
-    if held:
-        end_attempts(session, [_ended(run, outcome, why, now)])
 
 
 def _ended(run: Run, outcome: AttemptOutcome, why: str, now: datetime) -> Ended:

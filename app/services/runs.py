@@ -1,4 +1,5 @@
-"""Runs, as users make and read them. How they change is ``run_changes.py``, ``queue.py`` and ``reports.py``."""
+"""Runs, as users make and read them. How they change is ``run_changes.py``, ``queue.py``, ``measurements.py`` and
+``reports.py``."""
 
 from __future__ import annotations
 

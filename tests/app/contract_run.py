@@ -24,8 +24,8 @@ __all__ = ["HOST", "Effort", "Outcome", "try_everything"]
 # A stream on which nothing happens is listened to as long as this; its first event is all that is waited for.
 STREAMS = "(events/stream|/fits/{fit_id}/events|/recommendations/{recommendation_id}/events)$"
 STREAM_SECONDS = 0.2
-# Their other methods are those of /runs/{run_id}, for which "claim" and "complete" are wrong identifiers.
-INSIDE_RUNS = ["/v1/runs/claim", "/v1/runs/complete"]
+# Their other methods are those of /runs/{run_id}, for which "claim" and such are wrong identifiers.
+INSIDE_RUNS = ["/v1/runs/claim", "/v1/runs/complete", "/v1/runs/measurements"]
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def test_the_scope_of_an_agent_is_enough_for_its_work_and_for_nothing_else(api: 
     calls: list[tuple[str, dict[str, Any]]] = [
         (f"agents/{agent}/heartbeat", {"runs": [{"run_id": runs[0], "attempt": 1}]}),
         (f"runs/{runs[0]}/measurements", {"attempt": 1, "point": point}),
+        ("runs/measurements", {"points": [{"run_id": runs[0], "attempt": 1, "point": point}]}),
         (f"runs/{runs[0]}/complete", {"attempt": 1, "result": result()}),
         ("runs/complete", {"results": results}),
         (f"runs/{runs[2]}/fail", {"attempt": 1, "reason": "broke"}),
@@ -114,7 +115,9 @@ def test_an_agent_of_a_bound_key_gets_only_runs_of_that_study(api: TestClient, s
         assert response.json()["detail"] == f"there is no run {theirs}"
     results = [{"run_id": theirs, "attempt": 1, "result": result()}]
     assert worker.post("/v1/runs/complete", json={"results": results}).json() == {"lost": [theirs]}
-    assert get_run(api, theirs)["state"] == "leased"
+    points = [{"run_id": theirs, "attempt": 1, "point": {"train_tokens": 1024, "losses": {"code": {"value": 2.5}}}}]
+    assert worker.post("/v1/runs/measurements", json={"points": points}).json() == {"lost": [theirs]}
+    assert (get_run(api, theirs)["state"], get_run(api, theirs)["progress_tokens"]) == ("leased", 0)
 
 
 def test_a_bound_key_sees_the_agents_and_runs_of_its_study_only(api: TestClient, study: str) -> None:

@@ -23,8 +23,10 @@ from app.schemas.agents import (
     FailureCreate,
     HeartbeatCreate,
     HeldRun,
+    MeasurementBatchCreate,
     MeasurementCreate,
     ReleaseCreate,
+    ReportedPoint,
     ReportedResult,
 )
 from app.schemas.bindings import BindingPut
@@ -147,6 +149,9 @@ def _change_runs(client: Client, study: StudyRead) -> None:
     result = ProxyResult(status="succeeded", train_tokens=4096, losses={"a": Measured(value=1.0)})
     late = ReportedResult(run_id=run.id, attempt=held[run.id], result=result)
     assert client.complete_many(CompletionBatchCreate(results=[late])).lost == [run.id]
+    point = TrajectoryPoint(train_tokens=2048, losses={"a": Measured(value=2.0)})
+    points = [ReportedPoint(run_id=each, attempt=attempt, point=point) for each, attempt in held.items()]
+    assert client.measure_many(MeasurementBatchCreate(points=points)).lost == [run.id]
 
 
 def _import(client: Client, study: StudyRead, folder: Path) -> None:

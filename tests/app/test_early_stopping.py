@@ -47,6 +47,14 @@ def measure(api: TestClient, run: str, value: float, tokens: int = HALF, attempt
     return api.post(f"/v1/runs/{run}/measurements", json=body).status_code
 
 
+def measure_together(api: TestClient, told: list[tuple[str, float, int]], attempt: int = 1) -> list[str]:
+    """Report points of runs after tokens in one call. Returns the runs that are lost."""
+    points = [{"run_id": run, "attempt": attempt, "point": point(value, tokens)} for run, value, tokens in told]
+    response = api.post("/v1/runs/measurements", json={"points": points})
+    assert response.status_code == 200, response.text
+    return response.json()["lost"]
+
+
 def state(api: TestClient, run: str) -> str:
     return get_run(api, run)["state"]
 
@@ -214,3 +222,49 @@ def test_points_that_come_at_once_prune_each_hopeless_run_once(api: TestClient, 
     assert sorted(subjects) == sorted(run for run, its in states.items() if its == "pruned")
     # Ten bad ones beside twenty good ones: with up to seven of them measured the 0.75 quantile lies below theirs.
     assert len(subjects) >= 8
+
+
+# --- the points of a stack in one call ---
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4, 7), (7, 4, 3, 2, 1)])
+def test_each_run_of_a_stack_is_judged_by_all_the_others_in_whatever_order_they_are_told(
+    api: TestClient, study: str, agent: str, order: tuple[int, ...]
+) -> None:
+    """The quantile 0.75 of the others is 3.25 for the worst run and 3 + (7 - 3) / 4, its own value, for the next."""
+    runs = held(api, study, agent, 5)
+    lost = measure_together(api, [(run, float(its), HALF) for run, its in zip(runs, order, strict=True)])
+    assert lost == [runs[order.index(7)]]
+    assert [state(api, run) for run in runs] == ["pruned" if its == 7 else "leased" for its in order]
+    assert get_run(api, lost[0])["error"] == SENTENCE.replace("is 5", "is 7")
+
+
+def test_a_run_that_a_point_gives_up_keeps_no_later_one(api: TestClient, study: str, agent: str) -> None:
+    *others, hopeless = held(api, study, agent, 5)
+    for other in others:
+        measure(api, other, 1.0)
+    told = [(hopeless, 0.1, 3072), (hopeless, 1.5, 1024), (hopeless, 2.0, HALF)]
+    assert measure_together(api, told) == [hopeless]
+    points = api.get(f"/v1/runs/{hopeless}/trajectory").json()["points"]
+    assert [one["train_tokens"] for one in points] == [1024, HALF]
+    run = get_run(api, hopeless)
+    assert (run["state"], run["progress_tokens"]) == ("pruned", HALF)
+    spent = api.get(f"/v1/studies/{study}").json()["budget"]["spent_flops"]
+    assert spent == 6 * run["model_params"] * HALF
+    assert measure_together(api, told) == [hopeless], "the same call again, as after an answer that was lost"
+    assert len(pruned_events(api, study)) == 1
+
+
+def test_stacks_of_two_studies_that_report_at_once_do_not_wait_for_each_other_in_a_ring(api: TestClient) -> None:
+    """Runs are locked by their ids, their studies at the end; else calls without a common run would block."""
+    studies = [create_study(api) for _ in range(2)]
+    runs = [[run["id"] for run in queue_runs(api, study, 20, settings=STOPPING)] for study in studies]
+    assert len(claim(api, register(api), max_runs=40)) == 40
+    measure_together(api, [(run, 1.0, HALF) for of_study in runs for run in of_study[4:]])
+    bad = [run for pair in zip(runs[0][:4], runs[1][:4], strict=True) for run in pair]
+    calls = [bad[:4], bad[:3:-1], bad[::3], bad, bad[::-1], bad[1::3]] * 2
+    with ThreadPoolExecutor(len(calls)) as pool:
+        lost = list(pool.map(lambda told: measure_together(api, [(run, 9.0, HALF) for run in told]), calls))
+    assert [sorted(one) for one in lost] == [sorted(told) for told in calls]
+    subjects = [event["subject_id"] for study in studies for event in pruned_events(api, study)]
+    assert sorted(subjects) == sorted(bad), "each once"

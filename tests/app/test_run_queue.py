@@ -320,6 +320,30 @@ def test_the_same_point_again_replaces_it(api: TestClient, study: str, agent: st
     assert get_run(api, run)["progress_tokens"] == 1024
 
 
+def test_the_points_of_a_stack_count_but_for_those_of_lost_runs(api: TestClient, study: str, agent: str, clock) -> None:
+    queue_runs(api, study, 3)
+    first, second, third = (run["run_id"] for run in claim(api, agent))
+    clock.advance(20)
+    held = {"runs": [{"run_id": run, "attempt": 1} for run in (first, third)], "lease_seconds": 30}
+    api.post(f"/v1/agents/{agent}/heartbeat", json=held)
+    clock.advance(11)
+    assert [run["run_id"] for run in claim(api, register(api))] == [second]
+    told = [
+        (run, tokens, value) for tokens, value in ((2048, 3.0), (1024, 4.0)) for run in (first, second, third, study)
+    ]
+    told.append((third, 2048, 2.5))
+    points = [
+        {"run_id": run, "attempt": 1, "point": {"train_tokens": tokens, "losses": {"code": {"value": value}}}}
+        for run, tokens, value in told
+    ]
+    for _ in range(2):  # the same points again replace themselves
+        assert api.post("/v1/runs/measurements", json={"points": points}).json() == {"lost": [second, study]}
+    shown = {run: api.get(f"/v1/runs/{run}/trajectory").json()["points"] for run in (first, second, third)}
+    values = {run: [(at["train_tokens"], at["losses"]["code"]["value"]) for at in its] for run, its in shown.items()}
+    assert values == {first: [(1024, 4.0), (2048, 3.0)], second: [], third: [(1024, 4.0), (2048, 2.5)]}
+    assert [get_run(api, run)["progress_tokens"] for run in (first, second, third)] == [2048, 0, 2048]
+
+
 def test_many_agents_drain_a_queue_with_each_result_counted_once(api: TestClient, study: str) -> None:
     """Agents complete, drop and fail at once; afterwards every run succeeded in exactly one attempt."""
     queue_runs(api, study, 40)
