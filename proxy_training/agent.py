@@ -12,22 +12,23 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 from proxy_training.backoff import Backoff
+from proxy_training.batch_watcher import BatchWatcher
 from proxy_training.engines.base import Engine
 from proxy_training.errors import CorpusError, ProxyError, Refused, ServiceError, Unreachable
 from proxy_training.leases import Leases
 from proxy_training.registration import Registration
 from proxy_training.service_client import ClaimedRun, ServiceClient
-from proxy_training.spec import ProxyResult, ProxySettings, TrajectoryPoint
+from proxy_training.spec import ProxySettings
 from proxy_training.spool import Report, Spool
 from proxy_training.stopping import StopRequest
-from proxy_training.work import Assignment, Failure, Outcome
+from proxy_training.work import Assignment
 
 # A queue that was empty is asked again soon, then ever less often.
 _FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.5, 5.0
@@ -194,7 +195,7 @@ class Agent:
             settings.train_tokens,
             extra={"event": "batch_started", "run_ids": [run.run_id for run in runs]},
         )
-        watcher = _BatchWatcher(runs, self._client.server, self._spool, self._leases, self._stop)
+        watcher = BatchWatcher(runs, self._client.server, self._spool, self._leases, self._stop)
         assignments = [Assignment(run.run_id, run.spec) for run in runs]
         try:
             self._engine.train(assignments, self._corpora[settings.corpus_hash], watcher)
@@ -279,43 +280,3 @@ class Agent:
             log.warning("Run %s: %s", run_id, refusal, extra={"event": "release_refused", "run_id": run_id})
         else:
             log.info("Gave run %s back", run_id, extra={"event": "run_released", "run_id": run_id})
-
-
-class _BatchWatcher:
-    """Turns what an engine says into heartbeats and reports."""
-
-    def __init__(
-        self, runs: Sequence[ClaimedRun], server: str, spool: Spool, leases: Leases, stop: StopRequest
-    ) -> None:
-        self._attempts = {run.run_id: run.attempt for run in runs}
-        self._server = server
-        self._spool = spool
-        self._leases = leases
-        self._stop = stop
-        self._ended: set[str] = set()
-
-    def stopping(self) -> bool:
-        return self._stop.asked
-
-    def unwanted(self) -> Collection[str]:
-        return self._leases.lost()
-
-    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
-        self._leases.progressed(run_ids, train_tokens)
-
-    def measured(self, run_id: str, point: TrajectoryPoint) -> None:
-        self._leases.measured(run_id, point)
-
-    def ended(self, run_id: str, outcome: Outcome) -> None:
-        self._ended.add(run_id)
-        if run_id in self._leases.lost():
-            return
-        if isinstance(outcome, ProxyResult) and outcome.status == "diverged":
-            log.warning("Run %s diverged", run_id, extra={"event": "run_diverged", "run_id": run_id})
-        self._spool.add(Report.of(self._server, run_id, self._attempts[run_id], outcome))
-        self._leases.ended(run_id)
-
-    def fail_the_rest(self, reason: str) -> None:
-        """Runs without an outcome have failed for ``reason``; another attempt may fare better."""
-        for run_id in self._attempts.keys() - self._ended:
-            self.ended(run_id, Failure(reason, retry=True))
