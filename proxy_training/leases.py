@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from proxy_training.errors import LeaseLost, ProxyError, Refused, Unreachable
+from proxy_training.errors import ProxyError, Refused, Unreachable
 from proxy_training.registration import Registration
-from proxy_training.service_client import HeldRun, ServiceClient
+from proxy_training.service_client import HeldRun, ReportedPoint, ServiceClient
 from proxy_training.spec import TrajectoryPoint
 
 _HEARTBEATS_A_LEASE = 3
 # Points of a run that ends sooner than this travel with its result only.
 _REPORT_EVERY_SECONDS = 2.0
+_POINTS_A_CALL = 64
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Leases:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._lost: frozenset[str] = frozenset()  # replaced, never changed: the trainer reads it without the lock
-        self._points: list[tuple[str, TrajectoryPoint]] = []
+        self._points: list[ReportedPoint] = []
         self._away = False  # whether the last call failed; only the first failure of an outage is worth a warning
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
@@ -71,7 +72,7 @@ class Leases:
         with self._lock:
             self._held.pop(run_id, None)
             self._lost = self._lost - {run_id}
-            self._points = [(other, point) for other, point in self._points if other != run_id]
+            self._points = [point for point in self._points if point.run_id != run_id]
 
     def ended(self, run_id: str) -> None:
         """The run has its outcome. It is held until that is delivered; the answer to the report says who it is for."""
@@ -103,7 +104,7 @@ class Leases:
         """The point is sent soon, unless the run ends before."""
         with self._lock:
             if run_id in self._held:
-                self._points.append((run_id, point))
+                self._points.append(ReportedPoint(run_id=run_id, attempt=self._held[run_id].attempt, point=point))
 
     def _keep(self) -> None:
         every = self._lease_seconds / _HEARTBEATS_A_LEASE
@@ -140,22 +141,37 @@ class Leases:
 
     def _report_points(self) -> None:
         with self._lock:
-            points, self._points = self._points, []
-            attempts = {run_id: run.attempt for run_id, run in self._held.items() if run_id not in self._lost}
-        for at, (run_id, point) in enumerate(points):
-            if run_id not in attempts:
-                continue
+            points = [point for point in self._points if point.run_id not in self._lost]
+            self._points = []
+        for start in range(0, len(points), _POINTS_A_CALL):
             try:
-                self._client.measure(run_id, attempts[run_id], point)
-            except LeaseLost:
-                self._lose([run_id])
+                self._report(points[start : start + _POINTS_A_CALL])
             except Unreachable as error:
                 log.log(self._level(), "Measurements wait: %s", error, extra={"event": "measurement_failed"})
                 with self._lock:
-                    self._points = points[at:] + self._points
+                    self._points = points[start:] + self._points
                 return
-            except ProxyError as error:
-                log.warning("A measurement was refused: %s", error, extra={"event": "measurement_refused"})
+
+    def _report(self, points: Sequence[ReportedPoint]) -> None:
+        """Send points in one call, and those of a call that is refused one by one, so that the wrong one is named.
+
+        Raises:
+            Unreachable: the service is not there; the same points may be sent again.
+        """
+        try:
+            self._lose(self._client.measure(points))
+        except Unreachable:
+            raise
+        except ProxyError as error:
+            if isinstance(error, Refused) and len(points) > 1:
+                for point in points:
+                    self._report([point])
+                return
+            log.warning(
+                "Measurements were refused: %s",
+                error,
+                extra={"event": "measurement_refused", "run_ids": sorted({point.run_id for point in points})},
+            )
 
     def _level(self) -> int:
         level = logging.DEBUG if self._away else logging.WARNING

@@ -42,6 +42,14 @@ class HeldRun(BaseModel):
     progress_tokens: int
 
 
+class ReportedPoint(BaseModel):
+    """A point of the trajectory of one attempt."""
+
+    run_id: str
+    attempt: int
+    point: TrajectoryPoint
+
+
 class ReportedResult(BaseModel):
     """The result of one attempt."""
 
@@ -116,9 +124,11 @@ class ServiceClient:
         body = {"runs": [run.model_dump() for run in held], "lease_seconds": lease_seconds}
         return self._ask(f"agents/{agent_id}/heartbeat", body, _Lost).lost
 
-    def measure(self, run_id: str, attempt: int, point: TrajectoryPoint) -> None:
-        """Report a point of the trajectory."""
-        self._post(f"runs/{run_id}/measurements", {"attempt": attempt, "point": point.model_dump(mode="json")})
+    def measure(self, points: Sequence[ReportedPoint]) -> list[str]:
+        """Report points of a stack. Returns the ids of the runs that are lost, or given up by these points."""
+        return self._ask(
+            "runs/measurements", {"points": [point.model_dump(mode="json") for point in points]}, _Lost
+        ).lost
 
     def complete(self, run_id: str, attempt: int, result: ProxyResult) -> None:
         """Report the result. The same report may be sent again."""
@@ -157,6 +167,8 @@ class ServiceClient:
         if response.is_success:
             return response
         status, sentence = response.status_code, f"{self.server}: {_sentence(response)}"
+        if status == HTTPStatus.UNAUTHORIZED:
+            sentence = f"{self.server} does not know the key; put one of scope agent into MIXWRIGHT_API_KEY"
         if status == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
             raise Unreachable(sentence)
         raise (LeaseLost if status == HTTPStatus.CONFLICT else Refused)(sentence, status)

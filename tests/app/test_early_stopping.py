@@ -256,15 +256,18 @@ def test_a_run_that_a_point_gives_up_keeps_no_later_one(api: TestClient, study: 
 
 
 def test_stacks_of_two_studies_that_report_at_once_do_not_wait_for_each_other_in_a_ring(api: TestClient) -> None:
-    """Runs are locked by their ids, their studies at the end; else calls without a common run would block."""
+    """Studies are locked at the end, by their ids; in the order of runs half of them would lock them the other way."""
     studies = [create_study(api) for _ in range(2)]
-    runs = [[run["id"] for run in queue_runs(api, study, 20, settings=STOPPING)] for study in studies]
-    assert len(claim(api, register(api), max_runs=40)) == 40
-    measure_together(api, [(run, 1.0, HALF) for of_study in runs for run in of_study[4:]])
-    bad = [run for pair in zip(runs[0][:4], runs[1][:4], strict=True) for run in pair]
-    calls = [bad[:4], bad[:3:-1], bad[::3], bad, bad[::-1], bad[1::3]] * 2
+    one, other = (sorted(run["id"] for run in queue_runs(api, study, 32, settings=STOPPING)) for study in studies)
+    assert len(claim(api, register(api), max_runs=64)) == 64
+    measure_together(api, [(run, 1.0, HALF) for run in (*one[4:-4], *other[4:-4])])
+    calls = [
+        [low, high]
+        for lows, highs in ((one, other), (other, one))
+        for low, high in zip(lows[:4], highs[-4:], strict=True)
+    ]
     with ThreadPoolExecutor(len(calls)) as pool:
         lost = list(pool.map(lambda told: measure_together(api, [(run, 9.0, HALF) for run in told]), calls))
     assert [sorted(one) for one in lost] == [sorted(told) for told in calls]
     subjects = [event["subject_id"] for study in studies for event in pruned_events(api, study)]
-    assert sorted(subjects) == sorted(bad), "each once"
+    assert sorted(subjects) == sorted(run for told in calls for run in told), "each once"

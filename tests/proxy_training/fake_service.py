@@ -21,7 +21,7 @@ _ROUTES = {
     "register": re.compile(r"^/v1/agents$"),
     "heartbeat": re.compile(r"^/v1/agents/(?P<id>[^/]+)/heartbeat$"),
     "claim": re.compile(r"^/v1/runs/claim$"),
-    "measurements": re.compile(r"^/v1/runs/(?P<id>[^/]+)/measurements$"),
+    "measurements": re.compile(r"^/v1/runs/measurements$"),
     "complete_many": re.compile(r"^/v1/runs/complete$"),
     "complete": re.compile(r"^/v1/runs/(?P<id>[^/]+)/complete$"),
     "fail": re.compile(r"^/v1/runs/(?P<id>[^/]+)/fail$"),
@@ -155,8 +155,14 @@ class FakeService:
             run.progress_tokens = held["progress_tokens"]
         return {"lost": lost}
 
-    def _measurements(self, run_id: str, body: dict[str, Any]) -> None:
-        self._held(run_id, body).points.append(body["point"]["train_tokens"])
+    def _measurements(self, _: None, body: dict[str, Any]) -> dict[str, Any]:
+        lost = []
+        for report in body["points"]:
+            try:
+                self._held(report["run_id"], report).points.append(report["point"]["train_tokens"])
+            except Answer:
+                lost.append(report["run_id"])
+        return {"lost": lost}
 
     def _complete(self, run_id: str, body: dict[str, Any]) -> None:
         run = self.runs[run_id]
