@@ -165,4 +165,5 @@ def _report(setup: TrainingSetup, tally: Tally, stopped: bool) -> None:
     again = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     left = f"{tally.missing} of {tally.runs} runs have no result"
     errors.print(f"mixwright: {'stopped: ' if stopped else ''}{left}; to go on with them, repeat: {again}")
-    raise typer.Exit(_INTERRUPTED if stopped else FAILED)
+    # A typer.Exit with the code of an interrupt would be told as one, after the sentence above.
+    sys.exit(_INTERRUPTED if stopped else FAILED)

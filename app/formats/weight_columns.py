@@ -23,20 +23,21 @@ _SLACK = 1e-9  # 0.995 misses 1 by 0.005000000000000004
 
 @dataclass(frozen=True)
 class SumTolerance:
-    """How far the sum of a row's weights may be from 1."""
+    """How far the sum of a row's weights may be from 1. ``asked_for`` is whether --tolerance can say so."""
 
     rounding: float = 0.005
     limit: float = 0.05
+    asked_for: bool = False
 
     @classmethod
     def widened(cls, tolerance: float | None) -> SumTolerance:
         """The default, or one where ``tolerance`` is the rounding and, when it is wider than usual, the limit too."""
-        default = DEFAULT_TOLERANCE
+        default = cls(asked_for=True)
         if tolerance is None:
             return default
         if not 0 <= tolerance < 1:
             raise FormatError(f"the tolerance is {tolerance:g}; it must be at least 0 and less than 1")
-        return cls(tolerance, tolerance if tolerance > default.rounding else default.limit)
+        return cls(tolerance, tolerance if tolerance > default.rounding else default.limit, asked_for=True)
 
 
 DEFAULT_TOLERANCE = SumTolerance()
@@ -104,7 +105,7 @@ def _advice(total: float, tolerance: SumTolerance) -> str:
         return "at least one must be positive"
     if abs(total - 100) <= 100 * tolerance.limit:
         return f"{accepted} (these look like percentages: divide them by 100)"
-    if abs(total - 1) < 0.99:
+    if tolerance.asked_for and abs(total - 1) < 0.99:
         return f"{accepted} (--tolerance {_rounded_up(abs(total - 1))} accepts this row)"
     return accepted
 

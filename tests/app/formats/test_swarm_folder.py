@@ -210,6 +210,12 @@ def test_weights_that_miss_more_are_normalised_with_a_warning(tmp_path: Path) ->
 def test_weights_far_from_one_are_refused(tmp_path: Path, weights: tuple[float, ...], message: str) -> None:
     folder = write_swarm(tmp_path / "swarm", with_weights(run_rows(4), 1, *weights))
     with pytest.raises(FormatError, match=message):
+        read_swarm(folder, SumTolerance.widened(None))
+
+
+def test_a_command_without_the_option_does_not_advise_it(tmp_path: Path) -> None:
+    folder = write_swarm(tmp_path / "swarm", with_weights(run_rows(4), 1, 0.5, 0.5, 0.3))
+    with pytest.raises(FormatError, match=r"sum to 1\.3; they must sum to 1 within 0\.05$"):
         read_swarm(folder)
 
 
@@ -222,9 +228,9 @@ def test_the_advised_tolerance_accepts_the_row_and_counts_it_as_rounding(tmp_pat
 
 
 def test_a_tolerance_sets_both_limits_only_when_it_is_wider_than_usual() -> None:
-    assert SumTolerance.widened(None) == SumTolerance(0.005, 0.05)
-    assert SumTolerance.widened(0.02) == SumTolerance(0.02, 0.02)
-    assert SumTolerance.widened(0.001) == SumTolerance(0.001, 0.05)
+    assert SumTolerance.widened(None) == SumTolerance(0.005, 0.05, asked_for=True)
+    assert SumTolerance.widened(0.02) == SumTolerance(0.02, 0.02, asked_for=True)
+    assert SumTolerance.widened(0.001) == SumTolerance(0.001, 0.05, asked_for=True)
     for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(FormatError, match="at least 0 and less than 1"):
             SumTolerance.widened(wrong)
