@@ -6,15 +6,18 @@ import logging
 import time
 from collections.abc import Mapping
 
+from pydantic import JsonValue
+
 _LINES_A_SECOND = 20
 _SHOWN_CHARACTERS = 500
 
 
 class PacedLog:
-    """Passes lines on, and says how many it has left out."""
+    """Passes on what ``speaker`` says, and tells how many lines it has left out."""
 
-    def __init__(self, log: logging.Logger, extra: Mapping[str, str]) -> None:
+    def __init__(self, log: logging.Logger, speaker: str, extra: Mapping[str, JsonValue]) -> None:
         self._log = log
+        self._speaker = speaker
         self._extra = dict(extra)
         self._second = 0
         self._lines = 0
@@ -25,7 +28,7 @@ class PacedLog:
         second = int(time.monotonic())
         if second != self._second:
             if self._left_out:
-                self._log.info("%d lines of the trainer are left out", self._left_out, extra=self._extra)
+                self._log.info("%s: %d lines are left out", self._speaker, self._left_out, extra=self._extra)
             self._second, self._lines, self._left_out = second, 0, 0
         self._lines += 1
         if self._lines > _LINES_A_SECOND:
@@ -33,4 +36,4 @@ class PacedLog:
             return
         # Control characters could rewrite what a terminal shows.
         shown = "".join(char if char.isprintable() else " " for char in text[:_SHOWN_CHARACTERS])
-        self._log.info("Trainer: %s", shown, extra=self._extra)
+        self._log.info("%s: %s", self._speaker, shown, extra=self._extra)

@@ -199,6 +199,7 @@ class RayEngine(Engine):
                 called_off_at = now
             ready, _ = self._ray.wait([ref], timeout=self._poll_seconds())
             if ready:
+                told.take(self._exchange(order.batch_id, told.orders()))  # what the task left there at its end
                 return True
             # What has not said anything yet has nothing to save either.
             if called_off_at is not None and (not started or now - called_off_at > _STOP_SECONDS):

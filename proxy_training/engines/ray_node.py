@@ -115,11 +115,12 @@ def train_on_node(order_text: str, agent_version: str, mailbox: Any) -> str:
         _check_version(agent_version)  # before anything is read that another version may have written otherwise
         order = BatchOrder.model_validate_json(order_text)
         _check_node(order.options)
+        engine = _engine(order.options.model_dump_json())
     except ProxyError as error:
         return BatchAnswer(node_id=node_id, refusal=BatchOver.broken_by(error)).model_dump_json()
     with _Line(mailbox, order.batch_id) as line:
         try:
-            _train(order, line)
+            _train(engine, order, line)
         except Exception as error:
             line.send(BatchOver.broken_by(error))
     return BatchAnswer(node_id=node_id, messages=line.rest()).model_dump_json()
@@ -140,19 +141,23 @@ def _check_node(options: NodeOptions) -> None:
         raise CorpusError(f"its corpus in {folder} has the hash {corpus_hash}, the runs are for {options.corpus_hash}")
 
 
-def _train(order: BatchOrder, line: _Line) -> None:
+def _train(engine: InProcessEngine, order: BatchOrder, line: _Line) -> None:
     watcher = SendingWatcher(line.send, line.orders)
     # When an earlier attempt died, some of its runs were over.
     over = set(line.orders().unwanted)
     assignments = [run.assignment for run in order.runs if run.run_id not in over]
     if assignments and not watcher.stopping():
-        _engine(order.options.model_dump_json()).train(assignments, Path(order.options.corpus_folder), watcher)
+        engine.train(assignments, Path(order.options.corpus_folder), watcher)
     watcher.flush()
 
 
 @lru_cache(maxsize=1)
 def _engine(options_text: str) -> InProcessEngine:
-    """Ray keeps a process for the next task; a corpus that is open in it stays open."""
+    """Ray keeps a process for the next task; a corpus that is open in it stays open.
+
+    Raises:
+        ProxyError: this node lacks the program that measures, or a place to keep models in.
+    """
     options = NodeOptions.model_validate_json(options_text)
     policy = None
     if options.checkpoint_folder is not None:

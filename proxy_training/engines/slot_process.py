@@ -138,22 +138,27 @@ class Worker:
 
     def _hear(self) -> None:
         assert self._process.stdout is not None
-        paced = PacedLog(log, {"slot": str(self._slot)})
-        for line in self._process.stdout:
-            try:
-                message = TOLD.validate_json(line)
-            except ValidationError:  # printed while it started
-                paced.line(line.decode(errors="replace").rstrip())
-                continue
-            if isinstance(message, Logged):
-                log.log(message.level, "Slot %d: %s", self._slot, message.message, extra=message.extra | self._extra)
-            else:
-                self._told.put(message)
-        self._told.put(None)
+        paced = PacedLog(log, f"Slot {self._slot}", self._extra)
+        try:
+            for line in self._process.stdout:
+                self._take(line, paced)
+        finally:  # whatever happens, nobody waits for a word that will not come
+            self._told.put(None)
+
+    def _take(self, line: bytes, paced: PacedLog) -> None:
+        try:
+            message = TOLD.validate_json(line)
+        except ValidationError:  # printed while it started, or cut short by its death
+            paced.line(line.decode(errors="replace").rstrip())
+            return
+        if isinstance(message, Logged):
+            log.log(message.level, "Slot %d: %s", self._slot, message.message, extra=message.extra | self._extra)
+        else:
+            self._told.put(message)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        paced = PacedLog(log, {"slot": str(self._slot)})
+        paced = PacedLog(log, f"Slot {self._slot}", self._extra)
         for line in self._process.stderr:
             text = line.decode(errors="replace").strip()
             if text:

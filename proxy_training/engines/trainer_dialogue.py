@@ -31,7 +31,7 @@ class TrainerDialogue:
         self._process = process
         self._said = said
         self._watcher = watcher
-        self._log = PacedLog(log, {"event": "trainer_said", "run_id": run_id})
+        self._log = PacedLog(log, "Trainer", {"event": "trainer_said", "run_id": run_id})
         self._fault: Failure | None = None
         self._called_off = False
         self._lingered = False

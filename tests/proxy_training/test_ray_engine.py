@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -141,33 +142,15 @@ def batches(engine: RayEngine, corpus: Corpus) -> Batches:
 
 @needs_ray
 @pytest.mark.slow
-def test_a_swarm_ends_with_the_losses_of_the_engine_in_process(
-    engine: RayEngine, batches: Batches, corpus: Corpus
+def test_a_swarm_ends_with_the_losses_of_the_engine_in_process_and_each_once_though_a_node_is_killed(
+    engine: RayEngine, batches: Batches, cluster: Any, corpus: Corpus
 ) -> None:
     assert engine.device.startswith("ray cluster: 2 nodes, 2 CPUs")
     assert engine.slots == 2
-    swarms = [some_runs(corpus, count, steps=5 + count, measure_at_tokens=(2 * STEP_TOKENS,)) for count in (1, 2, 3)]
-    watchers = [batches.start(specs, Recorder()) for specs in swarms]
-    batches.wait()
-    for specs, watcher in zip(swarms, watchers, strict=True):
-        expected = alone(corpus, specs)
-        assert set(watcher.outcomes) == set(expected.outcomes)
-        for name in expected.outcomes:
-            assert watcher.result(name).losses == expected.result(name).losses
-            assert watcher.result(name).trajectory == expected.result(name).trajectory
-            assert watcher.progress[name][-1] == expected.progress[name][-1]
-        assert sorted(name for name, _ in watcher.points) == sorted(name for name, _ in expected.points)
-
-
-@needs_ray
-@pytest.mark.slow
-def test_a_node_that_is_killed_costs_no_run_and_doubles_none(
-    engine: RayEngine, batches: Batches, cluster: Any, corpus: Corpus
-) -> None:
     doomed = cluster.add_node(num_cpus=1, **NODE)
     assert soon(lambda: engine.slots == 3, 60)
     # Longer than news takes to arrive, and different: equal ones would go on from each other's checkpoints.
-    swarms = [some_runs(corpus, 1, steps=1500 + extra, measure_at_tokens=(STEP_TOKENS,)) for extra in range(3)]
+    swarms = [some_runs(corpus, count, steps=1000 - count, measure_at_tokens=(STEP_TOKENS,)) for count in (1, 2, 3)]
     watchers = [batches.start(specs, Recorder()) for specs in swarms]
     # All three are under way, so that one of them is on the node.
     assert soon(lambda: all(watcher.points for watcher in watchers), 120)
@@ -177,9 +160,13 @@ def test_a_node_that_is_killed_costs_no_run_and_doubles_none(
     for specs, watcher in zip(swarms, watchers, strict=True):
         expected = alone(corpus, specs)
         # A recorder that hears of an end twice fails by itself.
-        assert watcher.result("0").losses == expected.result("0").losses
-        assert [point.train_tokens for _, point in watcher.points] == [STEP_TOKENS]
-        assert watcher.progress["0"] == sorted(set(watcher.progress["0"]))
+        assert set(watcher.outcomes) == set(expected.outcomes)
+        for name in expected.outcomes:
+            assert watcher.result(name).losses == expected.result(name).losses
+            assert watcher.result(name).trajectory == expected.result(name).trajectory
+            assert watcher.progress[name] == sorted(set(watcher.progress[name]))
+            assert watcher.progress[name][-1] == expected.progress[name][-1]
+        assert sorted(name for name, _ in watcher.points) == sorted(expected.outcomes)
 
 
 @needs_ray
@@ -253,6 +240,21 @@ def test_a_corpus_of_another_hash_in_the_same_place_is_refused(
     other = make_corpus(tmp_path, {"a": texts(2, 30), "b": texts(3, 30)}, context=16, validation_fraction=0.2)
     with pytest.raises(CorpusError, match=f"hash {other.corpus_hash}, the runs are for {corpus.corpus_hash}"):
         engine.train(assigned(some_runs(corpus, 1)), other.folder, Recorder())
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_without_the_program_that_measures_is_refused_before_anything_is_trained(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = make_corpus(tmp_path, {"a": texts(0, 30), "b": texts(1, 30)}, context=16, validation_fraction=0.2)
+    told = dataclasses.replace(engine._options, metrics_command="no-such-program {model} {out}")
+    monkeypatch.setattr(engine, "_options", told)
+    watcher = Recorder()
+    with pytest.raises(ProxyError, match=r"^node .* cannot train: the program 'no-such-program' .* is not there"):
+        engine.train(assigned(some_runs(corpus, 1)), corpus.folder, watcher)
+    assert watcher.progress == {}
+    assert watcher.outcomes == {}
 
 
 @needs_ray
