@@ -188,4 +188,8 @@ class Leases:
             lost = set(held) - reported
             self._lost = self._lost | lost
         for run_id in lost:
-            log.warning("Run %s was lost", run_id, extra={"event": "run_lost", "run_id": run_id})
+            log.warning(
+                "Run %s is ours no more: pruned, cancelled or given to another agent",
+                run_id,
+                extra={"event": "run_lost", "run_id": run_id},
+            )
