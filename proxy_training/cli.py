@@ -11,18 +11,7 @@ import typer
 
 from proxy_training import corpus_commands, expert_commands, proxy_commands, render
 from proxy_training.command_errors import one_sentence
-from proxy_training.engine_options import (
-    Address,
-    Command,
-    Corpora,
-    CorpusNames,
-    EngineName,
-    KeepModels,
-    MaxStack,
-    MetricsCommand,
-    Slots,
-    default_engine,
-)
+from proxy_training.training_options import TrainingOptions, with_training_options
 
 Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")]
 ApiKey = Annotated[
@@ -39,7 +28,6 @@ SpoolFolder = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Keeps undelivered results and unfinished stacks [default: .mixwright/agent]."),
 ]
-CheckpointSeconds = Annotated[float, typer.Option(min=0.1, help="Training time that a killed agent may lose.")]
 Parent = Annotated[int | None, typer.Option(hidden=True, help="Stop when this process is not the parent.")]
 
 
@@ -54,24 +42,16 @@ def register(app: typer.Typer) -> None:
     expert_commands.register(app)
 
 
+@with_training_options
 def agent(
     context: typer.Context,
-    corpus: Corpora = None,
-    corpus_names: CorpusNames = None,
+    training: TrainingOptions,
     server: Server = "http://127.0.0.1:8321",
     api_key: ApiKey = None,
-    engine: EngineName = None,
-    slots: Slots = None,
-    address: Address = None,
-    command: Command = None,
-    metrics_command: MetricsCommand = None,
-    keep_models: KeepModels = None,
-    max_stack: MaxStack = None,
     lease_seconds: LeaseSeconds = 30.0,
     exit_when_idle: ExitWhenIdle = None,
     name: Name = None,
     spool: SpoolFolder = None,
-    checkpoint_seconds: CheckpointSeconds = 120.0,
     parent: Parent = None,
 ) -> None:
     """Claim proxy runs from the service, train them and report. SIGTERM or Ctrl-C gives unfinished runs back."""
@@ -85,25 +65,14 @@ def agent(
     from proxy_training.agent import AgentOptions
     from proxy_training.agent_log import configure_logs
     from proxy_training.agent_process import AgentSetup, run_agent
-    from proxy_training.engines.base import EngineOptions
 
     setup = AgentSetup(
         server=server,
         api_key=api_key,
-        engine=engine or default_engine(slots, command),
-        corpora=tuple(corpus or ()),
-        corpus_names=tuple(corpus_names or ()),
         name=name or f"{socket.gethostname()}-{os.getpid()}",
         spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
-        checkpoint_seconds=checkpoint_seconds,
-        options=AgentOptions(lease_seconds, max_stack, exit_when_idle),
-        engine_options=EngineOptions(
-            slots=slots,
-            address=address,
-            command=command,
-            metrics_command=metrics_command,
-            keep_models=keep_models,
-        ),
+        options=AgentOptions(lease_seconds, training.max_stack, exit_when_idle),
+        training=training,
     )
     configure_logs()
     with one_sentence():

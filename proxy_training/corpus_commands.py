@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 from rich.table import Table
 from rich.text import Text  # names may hold square brackets, which rich would read as markup
 
+from proxy_training.command_bar import progress_bar
 from proxy_training.command_errors import one_sentence
 
 # The packages that read and write corpora are imported when a command runs, so that `mixwright --help` is fast.
@@ -80,9 +81,7 @@ def _bar() -> Iterator[OnProgress]:
     """A progress bar over the bytes of the text files."""
     from proxy_training.build_progress import BuildProgress
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar(DownloadColumn()) as progress:
         task = progress.add_task("Reading", total=None)
 
         def on_progress(at: BuildProgress) -> None:

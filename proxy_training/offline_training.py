@@ -12,16 +12,17 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy_training.agent_process import data_at_hand, engine_kind
-from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
-from proxy_training.engines.base import Engine, EngineOptions
+from proxy_training.checkpoint import Checkpoints
+from proxy_training.engine_choice import data_at_hand, open_engine
+from proxy_training.engines.base import Engine
 from proxy_training.errors import ProxyError
 from proxy_training.run_files import ResultsFile, open_results, read_specs
 from proxy_training.spec import NamedResult, NamedSpec, ProxyResult, TrajectoryPoint
 from proxy_training.stopping import StopRequest
+from proxy_training.training_options import TrainingOptions
 from proxy_training.work import Assignment, Failure, Outcome
 
 # A request to stop is noticed this soon while batches train.
@@ -36,17 +37,11 @@ class TrainingSetup:
 
     Args:
         specs, results: the files that are read and appended to.
-        max_stack: runs to train as one; by the size of the model when None.
     """
 
     specs: Path
     results: Path
-    engine: str
-    corpora: Sequence[Path]
-    corpus_names: Sequence[str]
-    max_stack: int | None
-    checkpoint_seconds: float
-    engine_options: EngineOptions
+    training: TrainingOptions
 
 
 @dataclass
@@ -78,14 +73,12 @@ def train_file(setup: TrainingSetup, stop: StopRequest, on_progress: OnProgress)
         ProxyError: an input is wrong, a result could not be written, or the corpus cannot be read any more.
     """
     specs = read_specs(setup.specs)
-    kind = engine_kind(setup.engine)
-    data = data_at_hand(kind, setup.corpora, setup.corpus_names)
+    data = data_at_hand(setup.training)
     _check_data(setup.specs, specs, data)
     stacks = setup.results.with_name(f".{setup.results.name}.unfinished")
-    policy = CheckpointPolicy(Checkpoints(stacks), setup.checkpoint_seconds)
-    with closing(kind(replace(setup.engine_options, policy=policy))) as engine, open_results(setup.results) as results:
+    with closing(open_engine(setup.training, Checkpoints(stacks))) as engine, open_results(setup.results) as results:
         work = _Work(engine, data, results, specs, stop, on_progress)
-        work.train(_batches(specs, engine, setup.max_stack))
+        work.train(_batches(specs, engine, setup.training.max_stack))
         if not work.tally.missing:
             shutil.rmtree(stacks, ignore_errors=True)
     return work.tally

@@ -14,23 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from proxy_training.command_bar import progress_bar
 from proxy_training.command_errors import FAILED, one_sentence
-from proxy_training.engine_options import (
-    Address,
-    Command,
-    Corpora,
-    CorpusNames,
-    EngineName,
-    KeepModels,
-    MaxStack,
-    MetricsCommand,
-    Slots,
-    default_engine,
-)
 from proxy_training.model_presets import PRESETS, SHAPE_FIELDS
+from proxy_training.training_options import TrainingOptions, with_training_options
 
 # torch is imported when a command runs, so that `mixwright --help` is fast.
 if TYPE_CHECKING:
@@ -77,21 +66,11 @@ def presets() -> None:
     )
 
 
+@with_training_options
 def train(
     specs: Annotated[Path, typer.Argument(metavar="SPECS.jsonl", help="A run a line, as 'proxy specs' writes them.")],
     out: Annotated[Path, typer.Option(metavar="RESULTS.jsonl", help="Where results go; those there are kept.")],
-    corpus: Corpora = None,
-    corpus_names: CorpusNames = None,
-    engine: EngineName = None,
-    slots: Slots = None,
-    address: Address = None,
-    command: Command = None,
-    metrics_command: MetricsCommand = None,
-    keep_models: KeepModels = None,
-    max_stack: MaxStack = None,
-    checkpoint_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Training time that a kill may lose; Ctrl-C loses none.")
-    ] = 120.0,
+    training: TrainingOptions,
 ) -> None:
     """Train the runs of a file. Each result is appended as it comes; started again, the rest is gone on with."""
     from proxy_training.stopping import StopRequest
@@ -99,25 +78,9 @@ def train(
     stop = StopRequest()
     stop.listen()  # before torch is imported, which takes seconds
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch sizes its pools by this; one thread a process is fastest
-    from proxy_training.engines.base import EngineOptions
     from proxy_training.offline_training import TrainingSetup, train_file
 
-    setup = TrainingSetup(
-        specs=specs,
-        results=out,
-        engine=engine or default_engine(slots, command),
-        corpora=tuple(corpus or ()),
-        corpus_names=tuple(corpus_names or ()),
-        max_stack=max_stack,
-        checkpoint_seconds=checkpoint_seconds,
-        engine_options=EngineOptions(
-            slots=slots,
-            address=address,
-            command=command,
-            metrics_command=metrics_command,
-            keep_models=keep_models,
-        ),
-    )
+    setup = TrainingSetup(specs, out, training)
     with one_sentence(), _bar() as on_progress:
         tally = train_file(setup, stop, on_progress)
     _report(setup, tally, stopped=stop.asked)
@@ -128,16 +91,9 @@ def _bar() -> Iterator[OnProgress]:
     """A bar over the tokens of all runs; without a terminal, lines of the log."""
     from proxy_training.agent_log import configure_logs
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         configure_logs()  # under the bar's hands: a line of the log then goes above the bar
-        if console.is_terminal and "MIXWRIGHT_LOG_LEVEL" not in os.environ:
+        if progress.console.is_terminal and "MIXWRIGHT_LOG_LEVEL" not in os.environ:
             logging.getLogger().setLevel(logging.WARNING)  # the bar says the rest
         task = progress.add_task("Training", total=None)
 

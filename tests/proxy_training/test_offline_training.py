@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from app.cli import build_app
 from proxy_training.corpus_read import Corpus
-from proxy_training.engines.base import EngineOptions
 from proxy_training.errors import ProxyError
 from proxy_training.offline_training import Tally, TrainingSetup, train_file
 from proxy_training.run_files import RunFileError, open_results, read_specs
 from proxy_training.spec import NamedResult, NamedSpec, ProxyResult, ProxySpec, parse_lines
 from proxy_training.stopping import StopRequest
+from proxy_training.training_options import TrainingOptions
 from tests.proxy_training.text_corpora import make_corpus, names_in, texts
 from tests.proxy_training.training_cases import made_up_run, run_of, some_runs, tiny_settings
 from tests.waiting import soon
@@ -52,12 +52,7 @@ def train(folder: Path, corpus: Corpus, stop_at: int | None = None) -> Tally:
     setup = TrainingSetup(
         specs=folder / "specs.jsonl",
         results=folder / "results.jsonl",
-        engine="in_process",
-        corpora=(corpus.folder,),
-        corpus_names=(),
-        max_stack=2,
-        checkpoint_seconds=1e-9,  # after every step
-        engine_options=EngineOptions(),
+        training=TrainingOptions(corpus=[corpus.folder], max_stack=2, checkpoint_seconds=1e-9),  # after every step
     )
     return train_file(setup, asked, on_progress)
 

@@ -22,6 +22,7 @@ from proxy_training.engines.command import RunFile
 from proxy_training.engines.in_process import InProcessEngine
 from proxy_training.spec import ProxySpec
 from proxy_training.stopping import StopRequest
+from proxy_training.training_options import TrainingOptions
 from proxy_training.work import Assignment
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import make_corpus, texts
@@ -61,9 +62,8 @@ def test_an_agent_with_the_example_finds_what_the_engine_in_process_finds(
 ) -> None:
     command = f"'{sys.executable}' '{script}' --config {{spec}}"
     setup = AgentSetup(
-        server=service.url, api_key=None, engine="command", corpora=(corpus.folder,), corpus_names=(), name="own",
-        spool=tmp_path, checkpoint_seconds=100, options=AgentOptions(exit_when_idle_seconds=0.0),
-        engine_options=EngineOptions(command=command, slots=2),
+        server=service.url, api_key=None, name="own", spool=tmp_path, options=AgentOptions(exit_when_idle_seconds=0.0),
+        training=TrainingOptions(corpus=[corpus.folder], command=command, slots=2),
     )  # fmt: skip
     run_agent(setup, StopRequest())
     watcher = Recorder()
