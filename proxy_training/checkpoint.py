@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -110,15 +110,16 @@ class Checkpoints:
         losses of undisturbed ones.
         """
         wanted = [_key(spec) for spec in specs]
-        best: StackState | None = None
+        holding: list[tuple[int, Path]] = []
         for path in self._files():
             with _readable(path):
                 header = _header(path)
-                rows = [_keys(header).get(key, -1) for key in wanted]
-                if min(rows) < 0 or not _fits(path, header, precision) or (best and best.step >= header.step):
-                    continue
-                best = _state(path, header, rows)
-        return best
+                if _rows(header).keys() >= set(wanted) and _fits(path, header, precision):
+                    holding.append((header.step, path))
+        for _, path in sorted(holding, reverse=True):
+            with _readable(path):
+                return _state(path, wanted)
+        return None
 
     def forget(self, specs: Sequence[ProxySpec]) -> None:
         """Remove ``specs``, which have ended, from all saved stacks: a file goes with the last of its runs.
@@ -130,11 +131,12 @@ class Checkpoints:
         for path in self._files():
             with _readable(path):
                 header = _header(path)
-                rows = [row for key, row in _keys(header).items() if key not in ended]
-                if len(rows) == len(_keys(header)):
+                known = _rows(header).keys()
+                left = [key for key in known if key not in ended]
+                if len(left) == len(known):
                     continue
-                if rows and header.version == version("mixwright"):
-                    self.save(_state(path, header, rows))
+                if left and header.version == version("mixwright"):
+                    self.save(_state(path, left))
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
@@ -172,12 +174,22 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _header(path: Path) -> _Header:
+    with _opened(path) as saved:
+        return _header_of(saved)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-        return _Header.model_validate_json(saved["header"].tobytes())
+        yield saved
 
 
-def _keys(header: _Header) -> dict[str, int]:
-    """The row of every member."""
+def _header_of(saved: Mapping[str, np.ndarray]) -> _Header:
+    return _Header.model_validate_json(saved["header"].tobytes())
+
+
+def _rows(header: _Header) -> dict[str, int]:
+    """The row of every member, by its key."""
     return {_key(member.spec): row for row, member in enumerate(header.members)}
 
 
@@ -191,8 +203,11 @@ def _fits(path: Path, header: _Header, precision: Precision) -> bool:
     return found == wanted
 
 
-def _state(path: Path, header: _Header, rows: Sequence[int]) -> StackState:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+def _state(path: Path, keys: Sequence[str]) -> StackState:
+    """The members with these keys; header and arrays of one file, though another agent may replace it meanwhile."""
+    with _opened(path) as saved:
+        header = _header_of(saved)
+        rows = [_rows(header)[key] for key in keys]
         arrays = {name: saved[name][rows] for name in ("parameters", "first", "second")}
     members = tuple(header.members[row] for row in rows)
     return StackState(step=header.step, precision=header.precision, members=members, **arrays)

@@ -132,15 +132,9 @@ def evaluate(
     return [_measured(row, validation) if np.isfinite(row).all() else None for row in nats]
 
 
-def window_nats(
-    decoder: StackedDecoder, flat: Tensor, validation: ValidationSet, stopping: Callable[[], bool] = lambda: False
-) -> Float[np.ndarray, "K S"]:
-    """The nats of every window for each of the K proxies in ``flat`` (K, P): minus its log-probability.
-
-    Raises:
-        MeasurementStopped: ``stopping`` said so.
-    """
-    parts = [nats for _, nats in _window_parts(decoder, flat, validation, stopping)]
+def window_nats(decoder: StackedDecoder, flat: Tensor, validation: ValidationSet) -> Float[np.ndarray, "K S"]:
+    """The nats of every window for each of the K proxies in ``flat`` (K, P): minus its log-probability."""
+    parts = [nats for _, nats in _window_parts(decoder, flat, validation, stopping=lambda: False)]
     return torch.cat(parts, dim=1).cpu().numpy()
 
 

@@ -1,7 +1,8 @@
 """Trains the runs of a file without a service, and appends what they measured to another file.
 
-Runs that the file of results holds are not trained again. Runs that can share a stack are trained as stacks; which
-ones share follows from the file of specs alone, so that a stack that was interrupted is found again and gone on with.
+Runs that the file of results holds are not trained again. Runs that can share a stack are trained as stacks. Which
+ones share follows from the file of specs, the options and the memory that there is, and not from the results: a stack
+that was interrupted is found again and gone on with.
 """
 
 from __future__ import annotations

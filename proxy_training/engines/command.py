@@ -67,12 +67,7 @@ class CommandEngine(Engine):
             raise ProxyError(
                 f"the engine {self.name!r} needs --command, such as 'python my_train.py --config {{spec}}'"
             )
-        for option in ("address", "metrics_command", "keep_models"):
-            if getattr(options, option) is not None:
-                raise ProxyError(
-                    f"the engine {self.name!r} has no use for --{option.replace('_', '-')}: the trainer of your own "
-                    "sees to that"
-                )
+        self._has_no_use_for("address", "metrics_command", "keep_models")
         self._template = CommandTemplate.parse(options.command, PLACEHOLDERS, needed="spec")
         self._temporary = tempfile.TemporaryDirectory(prefix="mixwright-runs-")
         kept = options.policy.checkpoints.folder if options.policy else Path(self._temporary.name)
