@@ -3,9 +3,16 @@
     python -m benchmarks.agent_overhead [--seconds 60] [--rounds 1] [--stack 4] [--points 10]
 
 The same batch is trained by the engine alone and by an agent with that engine, in turn, in one process; the service is
-a process of its own. The overhead is taken from the agent's turn alone: what the process used beyond the thread that
-trains, and the wall time beyond it. The comparison of both turns stands beside it and shows what else there is, such
-as threads that wait for each other; on a busy machine it shows the noise.
+a process of its own. Two figures come of each turn, both in percent of the training:
+
+    own work    the CPU time that the agent's process used beside the training in the agent's own turn: its calls to
+                the service, the main loop, the thread of leases, and what the training told it on the way. This is
+                the overhead; other programs on the machine hardly change it
+    whole turn  the wall time of the agent's turn beyond its training: waiting for claims and reports, and for the
+                service, which shares the machine. Once a batch, so that it weighs less the longer one takes
+
+The comparison of the two turns shows what else there is, such as threads that wait for each other; on a busy machine
+it shows the noise.
 """
 
 from __future__ import annotations
@@ -53,9 +60,12 @@ class Used:
         self.wall += wall
         self.cpu += cpu
 
-    def percent_over(self, other: Used) -> str:
-        wall, cpu = (100 * (mine / its - 1) for mine, its in ((self.wall, other.wall), (self.cpu, other.cpu)))
-        return f"{cpu:6.2f} % CPU, {wall:6.2f} % wall"
+    def over(self, other: Used) -> Used:
+        """What this is beyond ``other``."""
+        return Used(self.wall - other.wall, self.cpu - other.cpu)
+
+    def percent_of(self, whole: Used) -> Used:
+        return Used(100 * self.wall / whole.wall, 100 * self.cpu / whole.cpu)
 
 
 class Unwatched:
@@ -185,6 +195,16 @@ def make_study(http: httpx.Client, domains: Sequence[str]) -> str:
     return answer.raise_for_status().json()["id"]
 
 
+def told(engine_alone: Used, agents_turn: Used, training: Used) -> None:
+    """Print the figures of one turn."""
+    more = agents_turn.over(training)
+    share, other = more.percent_of(training), agents_turn.over(engine_alone).percent_of(engine_alone)
+    print(f"training: {training.cpu:.1f} s CPU, {training.wall:.1f} s wall")
+    print(f"  own work of the agent: {1000 * more.cpu:.0f} ms CPU, {share.cpu:.2f} % of the training")
+    print(f"  whole turn of the agent: {more.wall:.2f} s wall beyond the training, {share.wall:.2f} %")
+    print(f"  beside a turn of the engine alone: {other.cpu:+.2f} % CPU, {other.wall:+.2f} % wall, noise included")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the agent costs beside the training.")
     parser.add_argument("--seconds", type=float, default=60.0, help="training time of a batch")
@@ -205,9 +225,8 @@ def main() -> None:
             turns = [turn(http, study, client, specs, corpus, folder / "spool") for _ in range(options.rounds)]
             taken = http.get(f"studies/{study}/runs", params={"state": "succeeded", "limit": 100}).json()["items"]
     print(f"{len(taken)} results of {options.rounds * options.stack} runs are in, with {options.points} points each")
-    for engine_alone, with_agent, training in turns:
-        print(f"engine alone {engine_alone.wall:.1f} s; agent over its training: {with_agent.percent_over(training)}")
-        print(f"  agent over the engine alone, two turns: {with_agent.percent_over(engine_alone)}")
+    for engine_alone, agents_turn, training in turns:
+        told(engine_alone, agents_turn, training)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Leases:
     def _keep(self) -> None:
         every = self._lease_seconds / _HEARTBEATS_A_LEASE
         beat_at, report_at = time.monotonic() + every, time.monotonic() + _REPORT_EVERY_SECONDS
-        while not self._closing.wait(min(every, 0.25)):
+        while not self._closing.wait(max(min(beat_at, report_at) - time.monotonic(), 0)):
             now = time.monotonic()
             if now >= beat_at:
                 beat_at = now + every
