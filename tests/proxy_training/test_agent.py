@@ -298,7 +298,7 @@ def test_a_wrong_key_ends_the_agent_with_a_sentence_and_is_in_no_log(
     tmp_path: Path, service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(Refused, match="the key is wrong"):
+    with pytest.raises(Refused, match="does not know the key"):
         run_agent(service, tmp_path, key="hunter2")
     assert "hunter2" not in caplog.text
 

@@ -97,7 +97,7 @@ def test_a_wrong_key_keeps_the_report(tmp_path: Path, service: FakeService, clie
     run_id, attempt = claimed(client)
     spool = Spool(tmp_path)
     spool.add(Report.of(client.server, run_id, attempt, RESULT))
-    with ServiceClient(service.url, "wrong") as stranger, pytest.raises(Refused, match="the key is wrong"):
+    with ServiceClient(service.url, "wrong") as stranger, pytest.raises(Refused, match="does not know the key"):
         spool.deliver(next(iter(spool.reports(client.server))), stranger)
     assert names_in(tmp_path) == [f"{run_id}.{attempt}.json"]
 
