@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_before_validator_function
 
@@ -45,3 +45,9 @@ class ExactNumbers(BaseModel):
     def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
         return cast(CoreSchema, _exact(schema)) if cls.EXACT else schema
+
+
+class Record(ExactNumbers):
+    """Frozen; an unknown field is an error, so that a misspelt one is never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
