@@ -13,6 +13,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from sqlalchemy.exc import IntegrityError
 
 from app.db import Database
 from app.main import create_app
@@ -343,7 +344,7 @@ def test_a_migration_that_leaves_rows_without_their_parents_is_taken_back(
     settings: Settings, database: Database
 ) -> None:
     orphan = "INSERT INTO bindings VALUES ('00000000000000000000000000000001', 'x', '{}', '{}')"
-    with pytest.raises(sa.exc.IntegrityError), migrating(database) as connection:
+    with pytest.raises(IntegrityError), migrating(database) as connection:
         connection.execute(sa.text(orphan))
     with database.engine.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM bindings")).scalar() == 0
