@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,6 @@ from proxy_training.stack_memory import stack_memory
 from proxy_training.train import StackTrainer
 
 _STEPS = 2
-_PAGE_BYTES = resource.getpagesize()
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,17 @@ def train(model: ModelSpec, stack: int, corpus: Corpus) -> Peak:
     """Train in this process, which must not have trained anything larger before."""
     torch.set_num_threads(1)
     _train(ModelSpec(), 1, corpus)
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    before = _resident_bytes("VmRSS")
     _train(model, stack, corpus)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = _resident_bytes("VmHWM")
     settings = specs_for(corpus, model, _STEPS * 16 * model.context, 1)[0].settings
     return Peak(stack * stack_memory(settings, "cpu").member_bytes, peak - before)
+
+
+def _resident_bytes(name: str) -> int:
+    """Of this process, by the kernel's name; its getrusage would count the peak of the parent process, too."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{name}:"))
 
 
 def _train(model: ModelSpec, stack: int, corpus: Corpus) -> None:
