@@ -36,6 +36,16 @@ class End:
     code: int
     cpu_seconds: float
 
+    @property
+    def how(self) -> str:
+        """For a sentence about the command."""
+        if self.code >= 0:
+            return f"ended with code {self.code}"
+        try:
+            return f"was ended by {signal.Signals(-self.code).name}"
+        except ValueError:  # a real-time signal has no name
+            return f"was ended by signal {-self.code}"
+
 
 class Lines:
     """Bytes in, whole lines out. A line without an end takes no more memory than the longest one allowed."""
@@ -58,11 +68,15 @@ class CommandProcess:
     """A running command; leaving the context ends it.
 
     Args:
-        lock: a handle that stays open until the last process of the command is gone.
+        lock: a handle that stays open until the last process of the command is gone, if there is one.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], lock: int, grace_seconds: float = GRACE_SECONDS
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        lock: int | None = None,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.end: End | None = None
         self._last_errors: deque[str] = deque(maxlen=_ERROR_LINES)
@@ -75,7 +89,7 @@ class CommandProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(environment),
-                pass_fds=(told, lock),
+                pass_fds=(told,) if lock is None else (told, lock),
                 start_new_session=True,  # Ctrl-C in a terminal is for the agent, which then ends its commands in order
             )
         except BaseException:
@@ -117,8 +131,8 @@ class CommandProcess:
 
     @property
     def last_errors(self) -> str:
-        """The last lines of its standard error."""
-        return " | ".join(self._last_errors)[-_ERROR_CHARACTERS:]
+        """The last lines of its standard error, or that there are none."""
+        return " | ".join(self._last_errors)[-_ERROR_CHARACTERS:] or "it wrote nothing to its standard error"
 
     def stop(self) -> None:
         """Ask it to end; when the grace period is over it is killed. Go on reading meanwhile."""

@@ -11,11 +11,9 @@ least one metric.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +78,7 @@ class MetricsCommand:
             with tempfile.TemporaryDirectory(prefix="mixwright-metrics-") as name:
                 scratch = Path(name)
                 save_llama(proxy, scratch / "model")
-                _run(self._filled(proxy, scratch), scratch, stopping)
+                _run(self._filled(proxy, scratch), stopping)
                 return _read_metrics(scratch / "metrics.json", losses)
         except OSError as exc:
             raise MeasurementFailed(f"the model could not be given to the metrics command: {exc}") from exc
@@ -96,29 +94,17 @@ class MetricsCommand:
         )
 
 
-def _run(words: list[str], scratch: Path, stopping: Callable[[], bool]) -> None:
+def _run(words: list[str], stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + _LONGEST_SECONDS
-    with _handle(scratch) as lock, CommandProcess(words, child_environment(), lock) as command:
+    with CommandProcess(words, child_environment()) as command:
         while command.end is None:
-            for _ in command.read(_LOOK_EVERY_SECONDS):
-                pass  # what it says matters only when it fails
+            command.read(_LOOK_EVERY_SECONDS)  # what it says matters only when it fails
             if stopping() and command.end is None:
                 raise MeasurementStopped
             if time.monotonic() > until:
                 raise MeasurementFailed(f"the metrics command was ended after {_LONGEST_SECONDS:g} seconds")
-        code, said = command.end.code, command.last_errors or "it wrote nothing to its standard error"
-    if code != 0:
-        ended = f"ended with code {code}" if code > 0 else f"was ended by signal {-code}"
-        raise MeasurementFailed(f"the metrics command {ended}: {said}")
-
-
-@contextmanager
-def _handle(folder: Path) -> Iterator[int]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
+    if command.end.code != 0:
+        raise MeasurementFailed(f"the metrics command {command.end.how}: {command.last_errors}")
 
 
 def _read_metrics(path: Path, losses: Collection[str]) -> dict[str, Measured]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
-from contextlib import suppress
 
 from proxy_training.command_process import CommandProcess, End
 from proxy_training.engines.trainer_lines import Progress, TrainerLines, WrongLine
@@ -94,11 +92,7 @@ class TrainerDialogue:
                 'must be {"status": ...} or a measurement at the end of the run',
                 retry=False,
             )
-        errors = self._process.last_errors or "it wrote nothing to its standard error"
-        ended = f"ended with code {end.code}"
-        if end.code < 0:
-            with suppress(ValueError):
-                ended = f"was ended by {signal.Signals(-end.code).name}"
         return Failure(
-            f"the trainer {ended} after {self._said.train_tokens} tokens: {errors}", end.code not in _NO_RETRY
+            f"the trainer {end.how} after {self._said.train_tokens} tokens: {self._process.last_errors}",
+            retry=end.code not in _NO_RETRY,
         )

@@ -34,7 +34,7 @@ HEAD = "import json, os, signal, sys, time\nspec, out = sys.argv[1:3]\n"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_process.CommandProcess.__init__, "__defaults__", (0.3,))  # the grace period
+    monkeypatch.setattr(command_process.CommandProcess.__init__, "__defaults__", (None, 0.3))  # the grace period
     monkeypatch.setattr(trainer_dialogue, "_LINGER_SECONDS", 0.3)
 
 

@@ -20,7 +20,7 @@ from proxy_training.engines.halving import StackHalving
 from proxy_training.engines.in_process import InProcessEngine
 from proxy_training.stacked_run import StackedRun
 from proxy_training.work import Assignment, Failure, Watcher
-from tests.proxy_training.text_corpora import make_corpus, texts
+from tests.proxy_training.text_corpora import make_corpus, names_in, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, Recorder, made_up_run, some_runs
 
 CPU_SAYS = (
@@ -99,6 +99,7 @@ def test_halves_go_on_from_a_checkpoint(corpus: Corpus, monkeypatch: pytest.Monk
     for name in ("0", "1", "2"):
         assert halved.progress[name] == [STEP_TOKENS * step for step in range(1, 7)]
         assert halved.result(name).losses == undisturbed.result(name).losses
+    assert names_in(tmp_path) == []  # neither the checkpoint of the whole stack nor those of its halves
 
 
 def test_a_run_that_does_not_fit_alone_fails_with_what_it_needs_and_what_there_is(

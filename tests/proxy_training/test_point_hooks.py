@@ -77,7 +77,7 @@ def test_a_command_measures_every_run_at_every_point_and_its_metrics_stand_besid
     ("program", "sentence"),
     [
         ("import sys; print('tried hard'); sys.exit('no GPU here')", "ended with code 1: no GPU here"),
-        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
         ("pass", "the metrics command wrote no file {out}"),
         ("import sys; open(sys.argv[2], 'w').write('{')", "wrote no JSON to {out}"),
         ("import sys; open(sys.argv[2], 'w').write('{}')", "must write an object with a metric or more"),
