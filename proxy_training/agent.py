@@ -37,8 +37,6 @@ _FIRST_OUTAGE_SECONDS, _LONGEST_OUTAGE_SECONDS = 0.5, 30.0
 _BROKEN_BATCHES = 3
 # Results that travel in one call; a service takes bodies of some megabytes.
 _RESULTS_A_CALL = 64
-# While batches train, a request to stop is noticed this soon; the end of a batch is noticed at once.
-_LOOK_UP_SECONDS = 0.1
 _MOST_SLOTS = 1024
 # What is claimed before any run was seen; what is too much of it is given back.
 _FIRST_GUESS = ProxySettings(corpus_hash="any", train_tokens=10**6)
@@ -138,21 +136,17 @@ class Agent:
                 idle_since = time.monotonic()
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until a batch is over or the request to stop.
+        """Wait, but no longer than until a batch is over or the request to stop. Batches end by that request, too.
 
         Raises:
             ProxyError: what broke a batch will break the next one, too.
         """
-        until = time.monotonic() + seconds
-        while not self._stop.asked and (left := until - time.monotonic()) > 0:
-            if not self._at_work:
-                self._stop.wait(left)
-                return
-            done, self._at_work = wait(self._at_work, min(left, _LOOK_UP_SECONDS), FIRST_COMPLETED)
-            if done:
-                for batch in done:
-                    batch.result()
-                return
+        if not self._at_work:
+            self._stop.wait(seconds)
+            return
+        done, self._at_work = wait(self._at_work, seconds, FIRST_COMPLETED)
+        for batch in done:
+            batch.result()
 
     def _idle_too_long(self, since: float) -> bool:
         limit = self._options.exit_when_idle_seconds
