@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 
 from proxy_training.corpus_read import Corpus
+from proxy_training.divergence import why_diverged
 from proxy_training.errors import SpecError
 from proxy_training.evaluate import ValidationSet, evaluate, window_nats
 from proxy_training.experts import Experts
@@ -70,13 +71,15 @@ def _check_kind(experts: Experts, run: NamedSpec) -> None:
 def average_losses(
     experts: Experts, weights: Float[np.ndarray, "n m"], validation: ValidationSet, device: torch.device
 ) -> Iterator[dict[str, Measured] | None]:
-    """The losses of the averaged model of each mixture; None where they are not finite. Rows sum to 1."""
+    """The losses of the averaged model of each mixture; None where a run with them has diverged. Rows sum to 1."""
     model = experts.plan.settings.model
     decoder = StackedDecoder(model, device)
     stack = preferred_stack(experts.plan.settings, device)
     for first in range(0, len(weights), stack):
         flat = torch.from_numpy(experts.average(weights[first : first + stack])).to(device)
-        yield from evaluate(decoder, flat, validation)
+        for row, losses in enumerate(evaluate(decoder, flat, validation), start=first):
+            mixed = [name for name, weight in zip(experts.domains, weights[row], strict=True) if weight > 0]
+            yield None if losses is None or why_diverged(losses, mixed, model.vocab_size) else losses
 
 
 FORMAT = "mixwright-log-probabilities-1"
@@ -124,7 +127,7 @@ def log_probabilities(experts: Experts, corpus: Corpus, device: torch.device) ->
     """Let every expert judge every validation window.
 
     Raises:
-        SpecError: an expert gives a number that is not finite.
+        SpecError: an expert has diverged.
     """
     validation = validation_of(experts, corpus)
     model = experts.plan.settings.model
@@ -139,5 +142,12 @@ def log_probabilities(experts: Experts, corpus: Corpus, device: torch.device) ->
         if not np.isfinite(column).all():
             raise SpecError(f"the expert of domain {name!r} has diverged: its log-probabilities are not finite")
     target = validation.domain[validation.document]
+    for j, name in enumerate(experts.domains):
+        own = target == validation.names.index(name)
+        nats = float(-log_probs[own, j].sum() / validation.lengths[own].sum())
+        loss = Measured(value=nats, nats_per_token=nats)  # the unit of its value plays no part
+        why = why_diverged({name: loss}, [name], model.vocab_size)
+        if why:
+            raise SpecError(f"the expert of domain {name!r} has diverged: {why}; a lower learning rate may help")
     available = np.array([corpus.train_tokens(name) for name in experts.domains])
     return LogProbabilities(experts.domains, validation.names, log_probs, validation.lengths, target, available)

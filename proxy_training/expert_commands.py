@@ -73,24 +73,31 @@ def evaluate(
     from proxy_training.devices import training_device
     from proxy_training.expert_averages import average_losses, validation_of, weights_of
     from proxy_training.experts import Experts
-    from proxy_training.run_files import open_results, read_specs
+    from proxy_training.run_files import RunFileError, open_results, read_specs
     from proxy_training.spec import NamedResult, ProxyResult
 
     with one_sentence(), open_results(out) as results:
         loaded = Experts.load(experts)
+        trained = [result.run_id for result in results.known if result.fidelity != "merged"]
+        if trained:
+            raise RunFileError(f"{out} holds run {trained[0]!r} as trained; name another file for averages")
         known = {result.run_id for result in results.known}
         runs = [run for run in read_specs(specs) if run.run_id not in known]
         validation = validation_of(loaded, _open(corpus))
         measured = average_losses(loaded, weights_of(loaded, runs), validation, training_device())
-        tokens = loaded.plan.settings.train_tokens
+        tokens, diverged = loaded.plan.settings.train_tokens, 0
         with _bar("Measuring averages") as on_step:
             for done, (run, losses) in enumerate(zip(runs, measured, strict=True), start=1):
-                told = ProxyResult(status="diverged", train_tokens=tokens, message="the average is not finite")
+                told = ProxyResult(status="diverged", train_tokens=tokens, message="the average has diverged")
+                diverged += losses is None
                 if losses is not None:
                     told = ProxyResult(status="succeeded", train_tokens=tokens, losses=losses)
                 results.add(NamedResult(run_id=run.run_id, result=told, fidelity="merged"))
                 on_step(done, len(runs))
-    typer.echo(f"{len(runs)} mixtures measured by averages of experts: {out} ('fidelity' is 'merged' in it).")
+    there = f", {len(known)} were there already" if known else ""
+    typer.echo(f"{len(runs)} mixtures measured by averages of experts{there}: {out} ('fidelity' is 'merged' in it).")
+    if diverged:
+        typer.echo(f"{diverged} averages diverged: their lines hold no losses; a lower learning rate may help.")
 
 
 def log_probs(

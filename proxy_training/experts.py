@@ -101,7 +101,7 @@ class Experts:
         except FileNotFoundError as exc:
             raise CheckpointError(f"there are no experts at {path}; 'mixwright experts train' makes them") from exc
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
-            raise CheckpointError(f"{path} holds no experts: {exc}") from exc
+            raise CheckpointError(f"{path} holds no experts; 'mixwright experts train' makes a file of them") from exc
         return cls(header.plan, header.domains, header.branched_at_tokens, parameters)
 
 

@@ -74,7 +74,10 @@ def _command_of(scheduler: Scheduler, agent: Callable[..., None]) -> Callable[..
         name: JobName = "mixwright-agent",
         out: Out = None,
     ) -> None:
+        from proxy_training.service_client import address_of
+
         with one_sentence():
+            address_of(server)
             job = AgentJob(
                 name=name,
                 server=server,

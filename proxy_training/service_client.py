@@ -83,12 +83,7 @@ class ServiceClient:
 
     def __init__(self, server: str, api_key: str | None = None) -> None:
         self.server = server.rstrip("/")
-        try:
-            url = httpx.URL(self.server)
-        except httpx.InvalidURL as exc:
-            raise ServiceError(f"{server!r} is not an address of a service; write http://host:port") from exc
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ServiceError(f"{server!r} is not an address of a service; write http://host:port")
+        url = address_of(self.server)
         self._http = httpx.Client(
             base_url=f"{self.server}/v1/",
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
@@ -172,6 +167,21 @@ class ServiceClient:
         if status == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
             raise Unreachable(sentence)
         raise (LeaseLost if status == HTTPStatus.CONFLICT else Refused)(sentence, status)
+
+
+def address_of(server: str) -> httpx.URL:
+    """The address of a service.
+
+    Raises:
+        ServiceError: ``server`` is not an http or https URL.
+    """
+    try:
+        url = httpx.URL(server)
+    except httpx.InvalidURL as exc:
+        raise ServiceError(f"{server!r} is not an address of a service; write http://host:port") from exc
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ServiceError(f"{server!r} is not an address of a service; write http://host:port")
+    return url
 
 
 def _sentence(response: httpx.Response) -> str:

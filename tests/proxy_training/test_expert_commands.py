@@ -10,7 +10,7 @@ import pytest
 from app.cli import run
 from proxy_training.corpus_read import Corpus
 from proxy_training.run_files import open_results
-from proxy_training.spec import NamedSpec
+from proxy_training.spec import NamedResult, NamedSpec, ProxyResult
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import run_of, tiny_settings
 
@@ -49,6 +49,7 @@ def test_from_runs_to_marked_results_and_to_mixmin(
     before = Path(results).read_bytes()
     assert run(["experts", "evaluate", experts, str(specs), *where, "--out", results]) == 0
     assert Path(results).read_bytes() == before
+    assert "0 mixtures measured by averages of experts, 3 were there already" in capsys.readouterr().out
     assert run(["experts", "log-probs", experts, *where, "--out", judged]) == 0
     capsys.readouterr()
     assert run(["mixmin", judged, "--json"]) == 0
@@ -80,3 +81,15 @@ def test_a_folder_that_cannot_be_written_is_named(
     out = tmp_path / "file" / "experts.npz"
     assert run(["experts", "train", str(specs), "--corpus", str(corpus.folder), "--out", str(out)]) == 1
     assert capsys.readouterr().err.startswith(f"mixwright: {out} cannot be written: ")
+
+
+def test_averages_are_not_mixed_with_trained_results(
+    specs: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experts, out, where = tmp_path / "experts.npz", tmp_path / "results.jsonl", ["--corpus", str(corpus.folder)]
+    assert run(["experts", "train", str(specs), *where, "--out", str(experts)]) == 0
+    diverged = ProxyResult(status="diverged", train_tokens=1)
+    out.write_text(NamedResult(run_id="0.4", result=diverged).model_dump_json() + "\n")
+    capsys.readouterr()
+    assert run(["experts", "evaluate", str(experts), str(specs), *where, "--out", str(out)]) == 1
+    assert capsys.readouterr().err == f"mixwright: {out} holds run '0.4' as trained; name another file for averages\n"

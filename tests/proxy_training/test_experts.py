@@ -162,3 +162,10 @@ def test_a_loss_that_is_no_number_is_none(corpus: Corpus, experts: Experts) -> N
     with pytest.raises(SpecError, match="the expert of domain 'a' has diverged"):
         log_probabilities(broken, corpus, CPU)
     assert isinstance(next(average_losses(experts, np.eye(3), validation_of(experts, corpus), CPU)), dict)
+
+
+def test_an_expert_that_guesses_has_diverged(corpus: Corpus, experts: Experts) -> None:
+    guessing = Experts(experts.plan, experts.domains, 0, np.zeros_like(experts.parameters))
+    assert list(average_losses(guessing, np.eye(3)[:1], validation_of(guessing, corpus), CPU)) == [None]
+    with pytest.raises(SpecError, match="the expert of domain 'a' has diverged: every token is given the same"):
+        log_probabilities(guessing, corpus, CPU)

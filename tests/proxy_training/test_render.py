@@ -264,6 +264,11 @@ def test_what_cannot_work_is_refused_before_it_reaches_the_cluster(
     assert said.count("\n") == 1
 
 
+def test_a_server_that_is_no_address_is_refused(render: Callable[..., str]) -> None:
+    said = render("slurm", "--server", "mixwright.example", "--corpus", "c", code=1)
+    assert said == "mixwright: 'mixwright.example' is not an address of a service; write http://host:port\n"
+
+
 def test_own_trainers_need_no_corpus_and_jobs_may_wait_longer(render: Callable[..., str], cluster: Cluster) -> None:
     passed_on = ["--corpus-name", "web", "--command", "t {spec}", "--exit-when-idle", "900"]
     text = render("slurm", "--server", SERVER, "--", *passed_on)
