@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,28 @@ def test_a_worker_that_does_not_start_is_an_error_with_its_last_words(
     monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(ProxyError, match="slot 1 did not start: exit code 3; its last words were: out of luck"):
         SubprocessEngine(EngineOptions(slots=2))
+
+
+def test_what_is_no_message_or_half_of_one_is_logged_and_the_run_has_failed(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ready = Ready(device="cpu", device_type="cpu", free_bytes=10**9).model_dump_json()
+    broken = tmp_path / "python"
+    broken.write_text(
+        f"#!/bin/sh\necho '{ready}'\nread setup\nread batch\necho 'a library greets you'\n"
+        'echo \'{"kind": "news of tomorrow"}\'\nprintf \'{"kind": "ended", "run_id": "0", "res\'\nkill -9 $$\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    watcher = Recorder()
+    with closing(SubprocessEngine(EngineOptions(slots=1))) as engine, caplog.at_level(logging.INFO):
+        engine.train([Assignment("0", some_runs(corpus, 1)[0])], corpus.folder, watcher)
+    outcome = watcher.outcomes["0"]
+    assert isinstance(outcome, Failure)
+    assert "the worker of slot 1 died: SIGKILL" in outcome.reason
+    said = [record.getMessage() for record in caplog.records]
+    assert "Slot 1: a library greets you" in said
+    assert 'Slot 1: {"kind": "news of tomorrow"}' in said
 
 
 class FakeSlot:
