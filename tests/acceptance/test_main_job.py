@@ -81,11 +81,6 @@ def processes_of(parent: int) -> dict[int, str]:
     return below
 
 
-def agent_of(service_pid: int) -> int | None:
-    found = [pid for pid, command in processes_of(service_pid).items() if " agent " in command]
-    return found[0] if found else None
-
-
 def silent(done: float, what: str) -> None:
     del done, what
 
@@ -131,19 +126,22 @@ def test_text_becomes_a_verified_recommendation_though_the_agent_is_killed_in_th
 
 
 def kill_the_agent_at_work(client: Client, study_id: UUID, service_pid: int, folder: Path) -> None:
-    """Kill it while it holds runs whose results neither lie in its spool nor are on their way."""
+    """Kill one of the agents while it holds runs whose results neither lie in its spool nor are on their way."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        agent = agent_of(service_pid)
-        if agent is not None and any(client.all_runs(study_id, RunState.LEASED)):
+        for run in client.all_runs(study_id, RunState.LEASED):
+            assert run.agent_id is not None
+            agent = int(client.get_agent(run.agent_id).name.rpartition("-")[2])  # named by host and process
+            assert agent in processes_of(service_pid)
             os.kill(agent, signal.SIGSTOP)
             time.sleep(0.5)  # what was on its way has arrived
-            if any(client.all_runs(study_id, RunState.LEASED)) and not any(folder.rglob("reports/*.json")):
+            waiting = any(run.id.hex in path.name.replace("-", "") for path in folder.rglob("reports/*.json"))
+            if client.get_run(run.id).state is RunState.LEASED and not waiting:
                 os.kill(agent, signal.SIGKILL)
                 return
             os.kill(agent, signal.SIGCONT)
         time.sleep(0.02)
-    pytest.fail("the agent never held a run")
+    pytest.fail("no agent ever held a run")
 
 
 def test_a_taken_port_is_refused_before_any_work(tmp_path):
