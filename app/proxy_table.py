@@ -104,7 +104,7 @@ def _check_corpora(wish: TableWish) -> None:
 def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
     """The rows in the order of the specs, and what has none."""
     rows: list[_Row] = []
-    missing = staged = 0
+    missing = staged = annealed = 0
     for run_id, named in wish.specs.items():
         if run_id not in wish.results:
             missing += 1
@@ -115,6 +115,7 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
         result, fidelity = wish.results[run_id].result, RunFidelity(wish.results[run_id].fidelity)
         if wish.trajectory:
             on_the_way = [point for point in result.trajectory if point.train_tokens < result.train_tokens]
+            annealed += sum(not _ends_a_shorter_run(named, point.train_tokens) for point in on_the_way)
             rows += [
                 _Row(f"{run_id}@{point.train_tokens}", named, fidelity, point.train_tokens, point.losses, point.metrics)
                 for point in on_the_way
@@ -125,7 +126,20 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
         remarks += warning(f"{missing} of {len(wish.specs)} runs have no result yet and were left out")
     if staged:
         remarks += warning(f"{staged} runs changed their weights on the way and were left out: they are no one mixture")
+    if annealed:
+        remarks += warning(
+            f"{annealed} points on the way are not those of shorter runs: the learning rate was falling towards a later "
+            "end; the schedules constant and, before its decay, wsd give points that are"
+        )
     return rows, remarks
+
+
+def _ends_a_shorter_run(named: NamedSpec, train_tokens: int) -> bool:
+    """Whether a run of so many tokens would have had the learning rates that this one had until there."""
+    settings = named.spec.settings
+    schedule = settings.optimizer.schedule
+    stable = (1 - settings.optimizer.decay_fraction) * settings.train_tokens
+    return schedule == "constant" or (schedule == "wsd" and train_tokens <= stable)
 
 
 def _names(keyed: Iterable[Mapping[str, object]]) -> list[str]:

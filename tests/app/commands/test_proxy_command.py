@@ -142,6 +142,17 @@ def test_a_trajectory_gives_a_row_for_every_point(corpus: Path, tmp_path: Path) 
     assert runs.losses[0, 0] - runs.losses[1, 0] == pytest.approx(10 / 2048 - 10 / 4096)
 
 
+@pytest.mark.parametrize(("schedule", "warned"), [("constant", 0), ("wsd", 0), ("cosine", 3), ("linear", 3)])
+def test_points_that_no_shorter_run_would_reach_are_warned_of(
+    schedule: str, warned: int, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = make_specs(tmp_path, corpus, "--count", "3", "--tokens", "4096", "--schedule", schedule)
+    path = write_results(tmp_path, [result_of(named) for named in specs.values()])
+    out = ["--specs", str(tmp_path / "specs.jsonl"), "--out", str(tmp_path / "swarm")]
+    assert run(["proxy", "table", str(path), *out, "--trajectory"]) == 0
+    assert (f"{warned} points on the way are not those" in capsys.readouterr().out) == bool(warned)
+
+
 def test_results_of_averaged_experts_are_marked_and_read_only_when_asked_for(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
