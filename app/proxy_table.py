@@ -128,7 +128,7 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
         remarks += warning(f"{staged} runs changed their weights on the way and were left out: they are no one mixture")
     if annealed:
         remarks += warning(
-            f"{annealed} points on the way are not those of shorter runs: the learning rate was falling towards a later "
+            f"{annealed} points on the way are not those of shorter runs: their learning rate was falling to a later "
             "end; the schedules constant and, before its decay, wsd give points that are"
         )
     return rows, remarks
