@@ -91,6 +91,12 @@ def _check_corpora(wish: TableWish) -> None:
         raise FormatError(
             f"the results have run {name_list(alone, 3)}, which no file of specs names; give it by --specs"
         )
+    for run_id, result in wish.results.items():
+        if result.spec_hash != wish.specs[run_id].spec.hash:
+            raise FormatError(
+                f"the result of run {run_id!r} is that of another spec, of other weights, seed or settings, than the "
+                "files of --specs have under this name"
+            )
     wanted = None if wish.corpus is None else wish.corpus.corpus_hash
     for run_id, named in wish.specs.items():
         found = named.spec.settings.corpus_hash

@@ -73,16 +73,13 @@ def evaluate(
     from proxy_training.devices import training_device
     from proxy_training.expert_averages import average_losses, validation_of, weights_of
     from proxy_training.experts import Experts
-    from proxy_training.run_files import RunFileError, open_results, read_specs
+    from proxy_training.run_files import open_results, read_specs
     from proxy_training.spec import NamedResult, ProxyResult
 
     with one_sentence(), open_results(out) as results:
         loaded = Experts.load(experts)
-        trained = [result.run_id for result in results.known if result.fidelity != "merged"]
-        if trained:
-            raise RunFileError(f"{out} holds run {trained[0]!r} as trained; name another file for averages")
-        known = {result.run_id for result in results.known}
-        runs = [run for run in read_specs(specs) if run.run_id not in known]
+        asked = read_specs(specs)
+        runs = results.unknown(asked, "merged")
         validation = validation_of(loaded, _open(corpus))
         measured = average_losses(loaded, weights_of(loaded, runs), validation, training_device())
         tokens, diverged = loaded.plan.settings.train_tokens, 0
@@ -92,9 +89,9 @@ def evaluate(
                 diverged += losses is None
                 if losses is not None:
                     told = ProxyResult(status="succeeded", train_tokens=tokens, losses=losses)
-                results.add(NamedResult(run_id=run.run_id, result=told, fidelity="merged"))
+                results.add(NamedResult.of(run, told, fidelity="merged"))
                 on_step(done, len(runs))
-    there = f", {len(known)} were there already" if known else ""
+    there = f", {len(asked) - len(runs)} were there already" if len(asked) > len(runs) else ""
     typer.echo(f"{len(runs)} mixtures measured by averages of experts{there}: {out} ('fidelity' is 'merged' in it).")
     if diverged:
         typer.echo(f"{diverged} averages diverged: their lines hold no losses; a lower learning rate may help.")

@@ -124,8 +124,8 @@ class _Work:
         self._results = results
         self._stop = stop
         self._on_progress = on_progress
-        known = {result.run_id for result in results.known}
-        self._tokens = {named.run_id: named.spec.settings.train_tokens for named in specs if named.run_id not in known}
+        self._runs = {named.run_id: named for named in results.unknown(specs, "trained")}
+        self._tokens = {run_id: named.spec.settings.train_tokens for run_id, named in self._runs.items()}
         self._done = dict.fromkeys(self._tokens, 0)
         self._lock = threading.Lock()
         self.tally = Tally(len(specs), len(specs) - len(self._tokens), sum(self._tokens.values()))
@@ -174,7 +174,7 @@ class _Work:
                     "Run %s failed: %s", run_id, outcome.reason, extra={"event": "run_failed", "run_id": run_id}
                 )
             else:
-                self._results.add(NamedResult(run_id=run_id, result=outcome))
+                self._results.add(NamedResult.of(self._runs[run_id], outcome))
                 self._count(outcome)
                 log.info("Run %s %s", run_id, outcome.status, extra={"event": "run_ended", "run_id": run_id})
             self._on_progress(self.tally)

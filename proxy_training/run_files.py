@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,27 @@ class ResultsFile:
         self.path = path
         self.known = known
         self._handle = handle
+
+    def unknown(self, runs: Sequence[NamedSpec], fidelity: str) -> list[NamedSpec]:
+        """Those of ``runs`` that have no result here.
+
+        Raises:
+            RunFileError: a result here is of another fidelity, or that of another run of the same name.
+        """
+        for result in self.known:
+            if result.fidelity != fidelity:
+                raise RunFileError(
+                    f"{self.path} holds run {result.run_id!r} as {result.fidelity}; name another file for {fidelity} "
+                    "ones"
+                )
+        hashes = {result.run_id: result.spec_hash for result in self.known}
+        for run in runs:
+            if hashes.get(run.run_id, run.spec.hash) != run.spec.hash:
+                raise RunFileError(
+                    f"{self.path} has the result of another run {run.run_id!r}, of other weights, seed or settings; "
+                    "name another file"
+                )
+        return [run for run in runs if run.run_id not in hashes]
 
     def add(self, result: NamedResult) -> None:
         """Append a result.

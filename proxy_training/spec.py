@@ -155,6 +155,11 @@ class ProxySpec(Record):
         return self
 
     @cached_property
+    def hash(self) -> str:
+        """Equal for equal specs."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
+
+    @cached_property
     def draw_seed(self) -> int:
         """The seed of initial weights and of the order of sequences: the run's own, or one that no other run has."""
         if self.settings.random_numbers == "common":
@@ -223,14 +228,20 @@ class NamedSpec(Record):
 
 
 class NamedResult(Record):
-    """What a run measured, by the run's name: a line of a file of results.
+    """What a run measured, by the run's name and the hash of its spec: a line of a file of results.
 
     ``merged`` losses are those of an average of experts: they stand for a run that nobody has trained.
     """
 
     run_id: RunId
+    spec_hash: str
     result: ProxyResult
     fidelity: Literal["trained", "merged"] = "trained"
+
+    @classmethod
+    def of(cls, run: NamedSpec, result: ProxyResult, fidelity: Literal["trained", "merged"] = "trained") -> NamedResult:
+        """The line about ``run``."""
+        return cls(run_id=run.run_id, spec_hash=run.spec.hash, result=result, fidelity=fidelity)
 
 
 Named = TypeVar("Named", NamedSpec, NamedResult)

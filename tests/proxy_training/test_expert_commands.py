@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import run
 from proxy_training.corpus_read import Corpus
-from proxy_training.run_files import open_results
+from proxy_training.run_files import open_results, read_specs
 from proxy_training.spec import NamedResult, NamedSpec, ProxyResult
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import run_of, tiny_settings
@@ -89,7 +89,9 @@ def test_averages_are_not_mixed_with_trained_results(
     experts, out, where = tmp_path / "experts.npz", tmp_path / "results.jsonl", ["--corpus", str(corpus.folder)]
     assert run(["experts", "train", str(specs), *where, "--out", str(experts)]) == 0
     diverged = ProxyResult(status="diverged", train_tokens=1)
-    out.write_text(NamedResult(run_id="0.4", result=diverged).model_dump_json() + "\n")
+    out.write_text(NamedResult.of(read_specs(specs)[1], diverged).model_dump_json() + "\n")
     capsys.readouterr()
     assert run(["experts", "evaluate", str(experts), str(specs), *where, "--out", str(out)]) == 1
-    assert capsys.readouterr().err == f"mixwright: {out} holds run '0.4' as trained; name another file for averages\n"
+    assert (
+        capsys.readouterr().err == f"mixwright: {out} holds run '0.4' as trained; name another file for merged ones\n"
+    )

@@ -74,6 +74,16 @@ def test_every_run_of_a_file_is_trained_once_whatever_stacks_it_falls_into(corpu
     assert results_in(tmp_path / "results.jsonl") == found
 
 
+def test_results_of_other_runs_of_the_same_names_are_no_results_of_these(corpus: Corpus, tmp_path: Path) -> None:
+    write_specs(tmp_path / "specs.jsonl", some_runs(corpus, 2))
+    train(tmp_path, corpus)
+    before = (tmp_path / "results.jsonl").read_bytes()
+    write_specs(tmp_path / "specs.jsonl", some_runs(corpus, 3))
+    with pytest.raises(RunFileError, match=r"has the result of another run 'run-0'.*name another file"):
+        train(tmp_path, corpus)
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
 def test_a_stopped_training_goes_on_where_it_was_and_gives_the_same_losses(
     corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -60,7 +60,7 @@ def result_of(named: NamedSpec, **metrics: float) -> NamedResult:
     result = ProxyResult(
         status="succeeded", train_tokens=tokens, losses=points[-1].losses, metrics=measured, trajectory=points
     )
-    return NamedResult(run_id=named.run_id, result=result)
+    return NamedResult.of(named, result)
 
 
 def write_results(folder: Path, results: list[NamedResult]) -> Path:
@@ -131,6 +131,18 @@ def test_results_become_a_swarm_folder_with_the_values_that_were_measured(corpus
     assert set(swarm.runs.model_params) == {26784}
 
 
+def test_results_of_other_runs_of_the_same_names_are_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = make_specs(tmp_path, corpus, "--count", "3", "--tokens", "4096")
+    path = write_results(tmp_path, [result_of(named) for named in specs.values()])
+    make_specs(tmp_path, corpus, "--count", "3", "--tokens", "8192")
+    said = refused(
+        capsys, "table", str(path), "--specs", str(tmp_path / "specs.jsonl"), "--out", str(tmp_path / "swarm")
+    )
+    assert "the result of run 'mix-0' is that of another spec" in said
+
+
 def test_a_trajectory_gives_a_row_for_every_point(corpus: Path, tmp_path: Path) -> None:
     specs = make_specs(tmp_path, corpus, "--count", "3", "--tokens", "4096")
     path = write_results(tmp_path, [result_of(named) for named in specs.values()])
@@ -189,7 +201,7 @@ def test_what_is_no_data_point_is_left_out_and_told(
     halves = [Stage(from_token=a, to_token=a + 2048, weights={"web": 1.0}) for a in (0, 2048)]
     staged = NamedSpec(run_id="staged", spec=ProxySpec(settings=specs[0].spec.settings, stages=tuple(halves)))
     (tmp_path / "more.jsonl").write_text(lines_of([staged]))
-    diverged = NamedResult(run_id=specs[1].run_id, result=ProxyResult(status="diverged", train_tokens=64))
+    diverged = NamedResult.of(specs[1], ProxyResult(status="diverged", train_tokens=64))
     path = write_results(tmp_path, [result_of(specs[0]), diverged, result_of(specs[2]), result_of(staged)])
     arguments = [
         "proxy",
