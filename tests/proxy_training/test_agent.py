@@ -233,6 +233,7 @@ def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(
     beats: list[int] = []
 
     def neighbour_delivers(assignments: Sequence[Assignment], watcher: Watcher) -> None:
+        time.sleep(0.3)  # the main loop waits for the end of the batch by now, and delivers nothing before it
         finish(assignments, watcher)
         if beats:
             return
