@@ -80,8 +80,9 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
 
 def _no_run(study_id: UUID, fidelity: RunFidelity, other: int) -> str:
     there = f"; there are {other} of the other fidelity, for a fit that asks for them in runs.fidelity" if other else ""
+    asked = "" if fidelity is RunFidelity.TRAINED and not other else f" of fidelity {fidelity}"
     return (
-        f"study {study_id} has no measured run of fidelity {fidelity} that may enter a fit{there}; "
+        f"study {study_id} has no measured run{asked} that may enter a fit{there}; "
         "queue runs and wait for an agent, or report losses of runs that were trained elsewhere"
     )
 

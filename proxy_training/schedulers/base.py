@@ -10,9 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import yaml
+from typing import ClassVar
 
 from proxy_training.errors import ProxyError
 
@@ -110,22 +108,6 @@ class Scheduler(ABC):
         Raises:
             ProxyError: the job asks for what the scheduler has no place for.
         """
-
-
-class _Dumper(yaml.SafeDumper):
-    pass
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def to_yaml(document: dict[str, Any]) -> str:
-    """The document in block style, scripts in it as people write them."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
 
 
 def seconds_of(text: str) -> int:

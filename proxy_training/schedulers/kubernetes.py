@@ -11,7 +11,7 @@ import re
 from typing import Any, ClassVar
 
 from proxy_training.errors import ProxyError
-from proxy_training.schedulers.base import DRAIN_SECONDS, DRAINING_AGENT, AgentJob, Scheduler, to_yaml
+from proxy_training.schedulers.base import DRAIN_SECONDS, DRAINING_AGENT, AgentJob, Scheduler
 
 _SECRET, _SECRET_KEY = "mixwright-agent", "api-key"
 _MOUNT = "/corpora"
@@ -44,6 +44,8 @@ class Kubernetes(Scheduler):
             "metadata": {"name": job.name, "labels": {"app.kubernetes.io/name": "mixwright-agent"}},
             "spec": _job_spec(job, secret),
         }
+        from proxy_training.schedulers.yaml_text import to_yaml
+
         return head + to_yaml(manifest)
 
 

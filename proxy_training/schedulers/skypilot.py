@@ -10,7 +10,7 @@ import shlex
 from typing import Any, ClassVar
 
 from proxy_training.errors import ProxyError
-from proxy_training.schedulers.base import DRAIN_SECONDS, DRAINING_AGENT, AgentJob, Scheduler, to_yaml
+from proxy_training.schedulers.base import DRAIN_SECONDS, DRAINING_AGENT, AgentJob, Scheduler
 
 _MOUNT = "/corpora"
 
@@ -43,6 +43,8 @@ class SkyPilot(Scheduler):
             f"{place}# for agent in $(seq {job.agents}); do sky jobs launch --yes --async --secret MIXWRIGHT_API_KEY "
             "THIS_FILE; done\n"
         )
+        from proxy_training.schedulers.yaml_text import to_yaml
+
         return head + to_yaml(task)
 
 

@@ -113,7 +113,7 @@ def test_an_option_that_needs_another_one_says_so() -> None:
 def test_what_is_for_folders_alone_is_refused_for_a_study() -> None:
     asked = Asked("s", Wish(), ShowOptions(plot=Path("p.png")), ServiceOptions(), "auto", 0, None, None)
     with pytest.raises(ClientError, match="--plot is for swarm folders, and there is no folder s"):
-        check_asked(asked, ReadingOptions().tolerance)
+        check_asked(asked, ReadingOptions())
 
 
 def test_what_is_for_studies_alone_is_refused_for_a_folder(refusal, swarm: Path) -> None:
