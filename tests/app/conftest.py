@@ -26,6 +26,7 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.settings import DATABASE_FILE, ENV_PREFIX, Settings
 from tests.app.postgres_server import NoPostgres, postgres_server
+from tests.app.study_bodies import create_study, register
 
 POSTGRES = os.environ.get(f"{ENV_PREFIX}TEST_POSTGRES_URL", "")
 LOCAL = "http://127.0.0.1:8321"
@@ -177,3 +178,15 @@ def api(settings: Settings, clock: StandingClock) -> Iterator[TestClient]:
         create_app(settings, clock), base_url=LOCAL, headers=BEARER, raise_server_exceptions=False
     ) as client:
         yield client
+
+
+@pytest.fixture
+def study(api: TestClient) -> str:
+    """The id of a study with the usual domains and targets."""
+    return create_study(api)
+
+
+@pytest.fixture
+def agent(api: TestClient) -> str:
+    """The id of a registered agent."""
+    return register(api)

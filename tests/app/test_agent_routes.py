@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from fastapi.testclient import TestClient
 
 from tests.app.conftest import LOCAL
 from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, result
-
-
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
 
 
 def as_key(api: TestClient, *scopes: str, study: str | None = None) -> TestClient:

@@ -21,16 +21,6 @@ from tests.app.study_bodies import SETTINGS, claim, create_study, queue_runs, re
 RUN_FLOPS = 6 * 26_784 * 4096
 
 
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
-
-
-@pytest.fixture
-def agent(api: TestClient) -> str:
-    return register(api)
-
-
 def limit(database: Database, study: str, **values: float) -> None:
     with database.write() as session:
         session.execute(update(Study).where(Study.id == UUID(study)).values(**values))

@@ -21,16 +21,6 @@ SENTENCE = (
 )
 
 
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
-
-
-@pytest.fixture
-def agent(api: TestClient) -> str:
-    return register(api)
-
-
 def held(api: TestClient, study: str, agent: str, count: int, **changes: Any) -> list[str]:
     """Runs that the agent trains."""
     queue_runs(api, study, count, **({"settings": STOPPING} | changes))

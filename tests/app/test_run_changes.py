@@ -24,11 +24,6 @@ from tests.app.study_bodies import (
 MEASURED: dict[str, Any] = {"weights": weights(1, 0, 0), "losses": {"code": 1.0}}
 
 
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
-
-
 def report(api: TestClient, run: str, step: str, attempt: int, **body: Any) -> int:
     return api.post(f"/v1/runs/{run}/{step}", json={"attempt": attempt} | body).status_code
 

@@ -10,15 +10,10 @@ from fastapi.testclient import TestClient
 
 from app.schemas.run_fidelity import ABOUT_MERGED
 from app.settings import Settings
-from tests.app.study_bodies import SETTINGS, create_study, weights
+from tests.app.study_bodies import SETTINGS, weights
 from tests.app.test_fit_and_recommend import report_runs, work
 
 MERGED: dict[str, Any] = {"weights": weights(1, 0, 0), "losses": {"code": 1.0, "web": 1.0}, "fidelity": "merged"}
-
-
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
 
 
 def add(api: TestClient, study: str, *runs: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.study_bodies import SETTINGS, claim, create_study, get_run, queue_runs, register, result, weights
+from tests.app.study_bodies import SETTINGS, claim, get_run, queue_runs, register, result, weights
 
 STEPS = ("measurements", "complete", "fail", "release")
 
@@ -21,16 +21,6 @@ def _write(api: TestClient, step: str, run: str, attempt: int):
         "release": {},
     }[step]
     return api.post(f"/v1/runs/{run}/{step}", json={"attempt": attempt} | body)
-
-
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
-
-
-@pytest.fixture
-def agent(api: TestClient) -> str:
-    return register(api)
 
 
 def test_a_claim_leases_runs_and_hands_out_their_specs(api: TestClient, study: str, agent: str, clock) -> None:

@@ -16,15 +16,10 @@ from app.services.firings import MOST_MADE_UP, fire_due
 from app.settings import Settings
 from app.worker import Worker
 from tests.app.conftest import StandingClock
-from tests.app.study_bodies import SETTINGS, create_study, weights
+from tests.app.study_bodies import SETTINGS, weights
 
 TOP_UP = {"runs": 4, "proxy": SETTINGS}
 HOUR = 3600.0
-
-
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
 
 
 def _plan(api: TestClient, study: str, **changes: Any) -> dict[str, Any]:

@@ -15,14 +15,9 @@ from app.schemas.jobs import JobState
 from app.services.studies import find_study
 from benchmarks.stored_recommendations import store_recommendation
 from tests.app.conftest import StandingClock
-from tests.app.study_bodies import create_study, weights
+from tests.app.study_bodies import weights
 
 FIRST, SECOND = weights(0.1, 0.2, 0.7), weights(1 / 3, 1 / 3, 1 / 3)
-
-
-@pytest.fixture
-def study(api: TestClient) -> str:
-    return create_study(api)
 
 
 def stored(

@@ -231,9 +231,16 @@ def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(
     for name in ("_FIRST_POLL_SECONDS", "_LONGEST_POLL_SECONDS"):
         monkeypatch.setattr(agent_module, name, 1.5)  # of which at least a half: longer than the batch below
     beats: list[int] = []
+    resting, pause = threading.Event(), Agent._pause
+
+    def pausing(agent: Agent, seconds: float) -> None:
+        resting.set()
+        pause(agent, seconds)
+
+    monkeypatch.setattr(Agent, "_pause", pausing)
 
     def neighbour_delivers(assignments: Sequence[Assignment], watcher: Watcher) -> None:
-        time.sleep(0.3)  # the main loop waits for the end of the batch by now, and delivers nothing before it
+        assert resting.wait(30)  # the main loop delivers nothing now before the batch is over
         finish(assignments, watcher)
         if beats:
             return
