@@ -122,6 +122,23 @@ class SequenceSampler:
         total = max(1, int(given.sum()))
         return {self.domains[j]: int(given[j]) / total for j in self._orders}
 
+    def realised_stages(self, steps: int) -> tuple[Stage, ...]:
+        """The share of every domain in each stage that the first ``steps`` steps reached.
+
+        Sequences are whole: one that two stages share counts for that in which it begins, and a stage in which none
+        begins is left out.
+        """
+        last = steps * self.batch_sequences
+        bounds = [min(-(-stage.to_token // self.context), last) for stage in self.stages]
+        made, first = [], 0
+        for bound in bounds:
+            if bound > first:
+                given = self._given_until(bound) - self._given_until(first)
+                weights = {self.domains[j]: int(given[j]) / (bound - first) for j in self._orders}
+                made.append(Stage(from_token=first * self.context, to_token=bound * self.context, weights=weights))
+                first = bound
+        return tuple(made)
+
     def epochs(self, steps: int) -> dict[str, float]:
         """How often the first ``steps`` steps went through what is kept of every domain; 1 is every window once."""
         given = self._given(steps)
@@ -167,6 +184,14 @@ class SequenceSampler:
         block = self._block_of(steps - 1)
         within = ((steps - 1) % self._steps_per_block + 1) * self.batch_sequences
         return block.given_before + np.bincount(block.domains[:within], minlength=len(self.domains))
+
+    def _given_until(self, sequences: int) -> Int[np.ndarray, " k"]:
+        """Sequences of every domain in the first ``sequences``, without reading any of them."""
+        number, within = divmod(sequences, self._steps_per_block * self.batch_sequences)
+        for earlier in range(len(self._given_before) - 1, number):
+            self._domains_in(earlier)
+        before = self._given_before[number]
+        return before + np.bincount(self._domains_in(number)[:within], minlength=len(before)) if within else before
 
     def _block_of(self, step: int) -> _Block:
         number = step // self._steps_per_block

@@ -228,6 +228,9 @@ class NamedSpec(Record):
 
 
 class NamedResult(Record):
+    realised_stages: tuple[Stage, ...] = Field(
+        default=(), description="the shares of the domains in the sequences that begin in each of several stages"
+    )
     """What a run measured, by the run's name and the hash of its spec: a line of a file of results.
 
     ``merged`` losses are those of an average of experts: they stand for a run that nobody has trained.

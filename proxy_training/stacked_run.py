@@ -197,6 +197,7 @@ class StackedRun:
             metrics=last.metrics,
             trajectory=(*known.trajectory, last),
             realised_weights=weights,
+            realised_stages=trainer.realised_stages(member),
             epochs=epochs,
             stages=trainer.sampler(member).stages if trainer.sampler(member).changes else (),
         )

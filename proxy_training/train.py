@@ -21,7 +21,7 @@ from proxy_training.optimizer import StackedAdamW
 from proxy_training.precision import DTYPES, Precision, precision_of, use_exact_products
 from proxy_training.sampler import SequenceSampler
 from proxy_training.schedules import learning_rate
-from proxy_training.spec import Measured, ProxySpec
+from proxy_training.spec import Measured, ProxySpec, Stage
 
 # Steps between two looks at who has diverged. On a GPU each look waits until all work that was launched is done.
 _LOOK_EVERY = {"cpu": 1, "cuda": 16}
@@ -118,6 +118,11 @@ class StackTrainer:
         """What the member was really trained on until now: weights, and passes over each domain."""
         sampler = self.sampler(member)
         return sampler.realised_weights(self.step), sampler.epochs(self.step)
+
+    def realised_stages(self, member: int) -> tuple[Stage, ...]:
+        """What each stage of the member was really trained on until now; nothing where its weights never change."""
+        sampler = self.sampler(member)
+        return sampler.realised_stages(self.step) if len(sampler.stages) > 1 else ()
 
     def sampler(self, member: int) -> SequenceSampler:
         """What the member is trained on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +221,28 @@ def test_realised_weights_and_epochs_are_those_of_the_batches(
         assert weights[name] == pytest.approx(count / (4 * steps))
         assert epochs[name] == pytest.approx(count / ((corpus.train_tokens(name) - 1) // CONTEXT))
         assert abs(count - mixture[name] * 4 * steps) < 1
+
+
+@pytest.mark.parametrize("block", [20, 1024])
+@given(first=mixtures(), second=mixtures(), tokens=st.integers(1, 4000))
+@settings(max_examples=10, deadline=None)
+def test_realised_stages_are_those_of_the_batches(
+    corpus: Corpus, block: int, first: dict[str, float], second: dict[str, float], tokens: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler_module, "_BLOCK_SEQUENCES", block)
+        run = SequenceSampler(corpus, proxy_spec(corpus, (tokens, first), (96, second), (4096 - tokens, first)))
+    steps = run.steps
+    texts_of = {name: corpus.train_array(name).tobytes() for name in NAMES}
+    rows = [row.astype(np.uint8).tobytes() for step in range(steps) for row in run.batch(step)]
+    seen = [next(name for name, text in texts_of.items() if row in text) for row in rows]
+    stages = run.realised_stages(steps)
+    edges = [0, -(-tokens // CONTEXT), -(-(tokens + 96) // CONTEXT), len(seen)]
+    spans = [(stage.from_token // CONTEXT, stage.to_token // CONTEXT) for stage in stages]
+    assert spans == [(a, b) for a, b in pairwise(edges) if b > a]
+    for (a, b), stage in zip(spans, stages, strict=True):
+        assert stage.weights == pytest.approx({name: seen[a:b].count(name) / (b - a) for name in NAMES})
+    assert run.realised_stages(1)[-1].to_token == 4 * CONTEXT
 
 
 def test_steps_can_be_asked_for_in_any_order(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,12 +67,15 @@ def test_a_steered_run_reports_the_stages_that_it_was_trained_on(corpus: Corpus)
     spans = [(stage.from_token // STEP_TOKENS, stage.to_token // STEP_TOKENS) for stage in result.stages]
     assert spans == [(0, 4), (4, 10)]
     assert [stage.weights for stage in result.stages] == [specs[0].stages[0].weights, {"b": 1.0}]
-    # 40 sequences: of the first 16 a third are for "a".
+    # 40 sequences, 4 a step: of the first 16 a third are for "a".
+    early, late = result.realised_stages
+    assert (early.to_token, early.weights["a"]) == (4 * STEP_TOKENS, pytest.approx(1 / 3, abs=1 / 16))
+    assert late.weights["b"] == pytest.approx(1, abs=1 / 24)
     assert result.realised_weights["a"] == pytest.approx(16 / 3 / 40, abs=1 / 40)
     assert result.losses != plain.result("0").losses
     assert result.trajectory[0] == plain.result("0").trajectory[0]
     assert without_times(steered.result("1")) == without_times(plain.result("1"))
-    assert plain.result("0").stages == ()
+    assert plain.result("0").stages == plain.result("0").realised_stages == ()
 
 
 @pytest.mark.parametrize("stop_after", [3, 4, 7])
