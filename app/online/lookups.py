@@ -1,4 +1,4 @@
-"""Finds what a person names: by its id, by a part of it, or a study by its name.
+"""Finds what a person names: by its id, by a part of it, or a study, an agent or a schedule by its name.
 
 Ids start with the time, so those of one batch start alike and end differently: the start of an id will do as well as
 its end, as long as it is the only one.
@@ -7,7 +7,7 @@ its end, as long as it is the only one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -25,13 +25,19 @@ from app.schemas.studies import StudyRead
 # Shorter parts name too many things.
 _LEAST_PART = 4
 _NAMED = 5
+_NAME_OR_ID = "its name, its id"
 
 
 class _Identified(Protocol):
     id: UUID
 
 
+class _Named(_Identified, Protocol):
+    name: str
+
+
 Thing = TypeVar("Thing", bound=_Identified)
+Named = TypeVar("Named", bound=_Named)
 
 
 def find_study(client: Client, text: str) -> StudyRead:
@@ -42,11 +48,8 @@ def find_study(client: Client, text: str) -> StudyRead:
     """
     if (known := _uuid(text)) is not None:
         return client.get_study(known)
-    named = [study for study in client.all_studies(name=text) if study.name == text]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        raise ClientError(f"{len(named)} studies are named {text!r}; name one by its id: {_ids(named)}")
+    if (named := _by_name("studies", text, lambda: client.all_studies(name=text))) is not None:
+        return named
     if (found := _by_part("study", text, client.all_studies())) is not None:
         return client.get_study(found.id)
     there = [repr(study.name) for study in client.list_studies(limit=_NAMED).items]
@@ -79,19 +82,16 @@ def find_run(client: Client, text: str) -> RunRead:
 
 
 def find_schedule(client: Client, text: str) -> ScheduleRead:
-    """The schedule of this id."""
-    return _found("schedule", text, client.get_schedule, lambda: _of_studies(client, client.all_schedules))
+    """The schedule of this id or, where only one has it, this name."""
+    everywhere = lambda: _of_studies(client, client.all_schedules)  # noqa: E731
+    named = _by_name("schedules", text, everywhere)
+    return named or _found("schedule", text, client.get_schedule, everywhere, _NAME_OR_ID)
 
 
 def find_agent(client: Client, text: str) -> AgentRead:
     """The agent of this id or, where only one has it, this name."""
-    if _uuid(text) is None:
-        named = [agent for agent in client.all_agents() if agent.name == text]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            raise ClientError(f"{len(named)} agents are named {text!r}; name one by its id: {_ids(named)}")
-    return _found("agent", text, client.get_agent, client.all_agents)
+    named = _by_name("agents", text, client.all_agents)
+    return named or _found("agent", text, client.get_agent, client.all_agents, _NAME_OR_ID)
 
 
 def find_import(client: Client, text: str) -> ImportReport:
@@ -102,17 +102,29 @@ def find_import(client: Client, text: str) -> ImportReport:
     return client.get_import(known)
 
 
-def _found(what: str, text: str, read: Callable[[UUID], Thing], everything: Callable[[], Iterable[Thing]]) -> Thing:
+def _found(
+    what: str, text: str, read: Callable[[UUID], Thing], everything: Callable[[], Iterable[Thing]], by: str = "its id"
+) -> Thing:
     if (known := _uuid(text)) is not None:
         return read(known)
     found = _by_part(what, text, everything())
     if found is None:
-        raise ClientError(f"there is no {what} {text!r}; give its id, or at least {_LEAST_PART} characters of it")
+        raise ClientError(f"there is no {what} {text!r}; give {by}, or at least {_LEAST_PART} characters of it")
     return found
 
 
 def _of_studies(client: Client, items: Callable[[UUID], Iterator[Thing]]) -> Iterator[Thing]:
     return chain.from_iterable(items(study.id) for study in client.all_studies())
+
+
+def _by_name(several: str, text: str, things: Callable[[], Iterable[Named]]) -> Named | None:
+    """The one thing of this very name; ids are no names."""
+    if _uuid(text) is not None:
+        return None
+    found = [thing for thing in things() if thing.name == text]
+    if len(found) > 1:
+        raise ClientError(f"{len(found)} {several} are named {text!r}; name one by its id: {_ids(found)}")
+    return found[0] if found else None
 
 
 def _by_part(what: str, text: str, things: Iterable[Thing]) -> Thing | None:
@@ -126,7 +138,7 @@ def _by_part(what: str, text: str, things: Iterable[Thing]) -> Thing | None:
     return found[0] if found else None
 
 
-def _ids(things: list[Thing]) -> str:
+def _ids(things: Sequence[_Identified]) -> str:
     listed = ", ".join(str(thing.id) for thing in things[:_NAMED])
     return listed + (", ..." if len(things) > _NAMED else "")
 

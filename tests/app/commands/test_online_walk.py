@@ -122,18 +122,26 @@ def test_a_trainer_gets_the_paths_that_were_bound(tmp_path: Path, answer: Ask) -
 
 
 @pytest.mark.usefixtures("_here")
-def test_what_is_planned_can_be_paused_fired_and_removed(tmp_path: Path, answer: Ask) -> None:
+def test_what_is_planned_can_be_paused_fired_and_removed(
+    tmp_path: Path, answer: Ask, refusal: Callable[..., str]
+) -> None:
     answer("study", "create", write_swarm(tmp_path / "planned"), "--runs")
     settings = ("--setting", 'fit={"laws": ["mean"]}', "--setting", "recommend=false")
     when = ("30 2 * * *", "--time-zone", "Europe/Berlin", "--paused")
     made = answer("schedule", "add", "planned", "refit", *when, *settings)
     assert made["settings"]["fit"]["laws"] == ["mean"]
     assert (made["enabled"], made["next_firings"]) == (False, [])
-    assert len(answer("schedule", "resume", made["id"])["next_firings"]) == 5
-    assert answer("schedule", "pause", made["id"])["enabled"] is False
-    fired = answer("schedule", "fire", made["id"])
-    assert [each["id"] for each in answer("schedule", "history", made["id"])["items"]] == [fired["id"]]
-    assert answer("schedule", "remove", made["id"])["id"] == made["id"]
+    assert answer("schedule", "show", made["id"]) == answer("schedule", "show", made["id"][-8:]) == made
+    assert len(answer("schedule", "resume", "refit")["next_firings"]) == 5
+    assert answer("schedule", "pause", "refit")["enabled"] is False
+    fired = answer("schedule", "fire", "refit")
+    assert [each["id"] for each in answer("schedule", "history", "refit")["items"]] == [fired["id"]]
+    another = answer("schedule", "add", "planned", "refit", *when, *settings)
+    both = f"2 schedules are named 'refit'; name one by its id: {made['id']}, {another['id']}"
+    assert both in refusal("schedule", "fire", "refit")
+    assert answer("schedule", "remove", another["id"])["id"] == another["id"]
+    assert answer("schedule", "remove", "refit")["id"] == made["id"]
+    assert "there is no schedule 'refit'; give its name, its id" in refusal("schedule", "show", "refit")
     assert answer("schedule", "list", "planned")["items"] == []
 
 
