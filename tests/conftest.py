@@ -7,6 +7,7 @@ checkout, or where MIXWRIGHT_PUBLIC_TABLES points, and skip when they are not th
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ install_import_hook("mixers", "tests.shape_checks.check")
 # The service, the pages and the demo call the same mathematics by the minute; checking every call of theirs makes
 # their tests several times slower and finds what the tests of the mathematics found.
 _UNCHECKED = ("app", "dashboard", "acceptance")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _TABLES = Path(os.environ.get("MIXWRIGHT_PUBLIC_TABLES") or _CHECKOUT.parent / "shared" / "data")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,13 @@ import pytest
 from proxy_training import corpus_build, domain_build
 from proxy_training.corpus_build import build_corpus
 from proxy_training.corpus_config import CorpusConfig, read_config
-from proxy_training.errors import CorpusError
+from proxy_training.errors import CorpusError, WorkerLost
 from proxy_training.readers import columns, json_lines, megatron
 from proxy_training.worker_pool import ordered_map
 from tests.proxy_training.corpus_files import FORMATS, write_megatron, write_tokenizer
-from tests.proxy_training.squares import kill_at_seven
+from tests.proxy_training.pool_tasks import kill_at_seven, wait_or_open
 from tests.proxy_training.text_corpora import names_in, texts, write_config, write_jsonl
-from tests.waiting import alive, soon
+from tests.waiting import alive, soon, spawned_by
 
 
 def folder_content(folder: Path) -> dict[str, bytes]:
@@ -87,7 +88,7 @@ def test_results_come_in_the_order_of_the_tasks_and_no_more_are_begun_than_there
 
 
 def test_a_worker_that_is_killed_is_told() -> None:
-    with ordered_map(kill_at_seven, 2) as squares, pytest.raises(CorpusError, match="process was killed by SIGKILL;"):
+    with ordered_map(kill_at_seven, 2) as squares, pytest.raises(WorkerLost, match=r"process was killed by SIGKILL$"):
         list(squares(range(20)))
 
 
@@ -97,11 +98,6 @@ def build_process(folder: Path) -> subprocess.Popen[str]:
     config = write_config(folder, {"a": ["a.jsonl"]}, tokenizer={"bpe": {"vocab_size": 300, "sample_bytes": 1000}})
     command = [sys.executable, "-m", "app.cli", "corpus", "build", str(config), "--out", str(folder / "out")]
     return subprocess.Popen([*command, "--processes", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def workers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def interrupt(pid: int, workers: list[int]) -> None:
@@ -131,8 +127,8 @@ def test_a_build_that_is_disturbed_ends_with_one_sentence_and_leaves_nothing(
     tmp_path: Path, disturb: Callable[[int, list[int]], None], code: int, sentence: str
 ) -> None:
     with build_process(tmp_path) as process:
-        assert soon(lambda: any(tmp_path.glob(".out.*.part/*.train.tokens")) and len(workers_of(process.pid)) == 2)
-        workers = workers_of(process.pid)
+        assert soon(lambda: any(tmp_path.glob(".out.*.part/*.train.tokens")) and len(spawned_by(process.pid)) == 2)
+        workers = spawned_by(process.pid)
         disturb(process.pid, workers)
         assert process.wait(30) == code
         assert process.stderr is not None
@@ -143,9 +139,26 @@ def test_a_build_that_is_disturbed_ends_with_one_sentence_and_leaves_nothing(
     assert not any(map(alive, workers))
 
 
+@pytest.mark.parametrize("started", [1, 2])
+def test_workers_that_are_still_starting_say_nothing_about_an_interrupt(tmp_path: Path, started: int) -> None:
+    with build_process(tmp_path) as process:
+        assert soon(lambda: len(spawned_by(process.pid)) >= started)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "mixwright: interrupted\n"
+
+
+def test_a_long_task_keeps_only_its_own_process_busy(tmp_path: Path) -> None:
+    """The first task ends when the last has begun, which the other process comes to."""
+    gate = tmp_path / "gate"
+    with ordered_map(partial(wait_or_open, gate), 2, ahead=6) as run:
+        assert list(run(range(6))) == [0, 1, 2, 3, 4, 5]
+
+
 def test_workers_end_when_the_build_is_killed(tmp_path: Path) -> None:
     with build_process(tmp_path) as process:
-        assert soon(lambda: len(workers_of(process.pid)) == 2)
-        workers = workers_of(process.pid)
+        assert soon(lambda: len(spawned_by(process.pid)) == 2)
+        workers = spawned_by(process.pid)
         process.kill()
     assert soon(lambda: not any(map(alive, workers)))
