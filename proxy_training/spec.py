@@ -7,7 +7,8 @@ The service writes a :class:`ProxySpec`, an agent answers with a :class:`ProxyRe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -89,6 +90,11 @@ class EarlyStopping(Record):
     quantile: float = Field(default=0.75, gt=0, lt=1)
     min_runs: int = Field(default=8, ge=2, le=10_000)
 
+    def judges(self, tokens: int, train_tokens: int) -> bool:
+        """Whether a measurement after ``tokens`` of ``train_tokens`` may end a run. At the end nothing is left to
+        save."""
+        return self.after_fraction * train_tokens <= tokens < train_tokens
+
 
 class ProxySettings(Record):
     """Everything of a proxy run but its mixture and its seed.
@@ -120,13 +126,36 @@ class ProxySettings(Record):
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> Self:
-        step_tokens = self.batch_sequences * self.model.context
-        if self.train_tokens < step_tokens:
-            raise ValueError(f"train_tokens {self.train_tokens} is less than one step of {step_tokens} tokens")
+        if self.train_tokens < self.step_tokens:
+            raise ValueError(f"train_tokens {self.train_tokens} is less than one step of {self.step_tokens} tokens")
         for tokens in self.measure_at_tokens:
             if not 0 < tokens <= self.train_tokens:
                 raise ValueError(f"measure_at_tokens {tokens} lies outside of 1 .. {self.train_tokens}")
         return self
+
+    @model_validator(mode="after")
+    def _early_stopping_can_act(self) -> Self:
+        rule, (*on_the_way, end) = self.early_stopping, self.measured_tokens
+        if rule is None or any(rule.judges(tokens, self.train_tokens) for tokens in on_the_way):
+            return self
+        measured = _some([*on_the_way, end])
+        raise ValueError(
+            f"early_stopping would never act: it judges measurements from token "
+            f"{math.ceil(rule.after_fraction * self.train_tokens)} on and before the last one, but runs are measured "
+            f"after {measured} tokens only; put a count of that range into measure_at_tokens"
+        )
+
+    @property
+    def step_tokens(self) -> int:
+        return self.batch_sequences * self.model.context
+
+    @property
+    def measured_tokens(self) -> tuple[int, ...]:
+        """After how many tokens a run is measured, ascending: whole steps, the first at or after each asked count, and
+        the last."""
+        step, end = self.step_tokens, self.train_tokens // self.step_tokens * self.step_tokens
+        asked = {min(-(-tokens // step) * step, end) for tokens in self.measure_at_tokens}
+        return tuple(sorted(asked | {end}))
 
     @property
     def batch_key(self) -> str:
@@ -200,6 +229,9 @@ class ProxyResult(Record):
     metrics: dict[str, Measured] = Field(default={})
     trajectory: tuple[TrajectoryPoint, ...] = ()
     realised_weights: dict[str, NonNegative] = Field(default={})
+    realised_stages: tuple[Stage, ...] = Field(
+        default=(), description="the shares of the domains in the sequences that begin in each of several stages"
+    )
     epochs: dict[str, NonNegative] = Field(default={})
     stages: tuple[Stage, ...] = Field(default=(), description="as trained, when weights were changed on the way")
     wall_seconds: Seconds = 0.0
@@ -217,6 +249,12 @@ class ProxyResult(Record):
         return self
 
 
+def _some(counts: Sequence[int], most: int = 6) -> str:
+    """Ascending counts for a sentence; of many the last."""
+    shown = ", ".join(map(str, counts[-most:]))
+    return shown if len(counts) <= most else f"..., {shown}"
+
+
 RunId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -228,9 +266,6 @@ class NamedSpec(Record):
 
 
 class NamedResult(Record):
-    realised_stages: tuple[Stage, ...] = Field(
-        default=(), description="the shares of the domains in the sequences that begin in each of several stages"
-    )
     """What a run measured, by the run's name and the hash of its spec: a line of a file of results.
 
     ``merged`` losses are those of an average of experts: they stand for a run that nobody has trained.

@@ -19,7 +19,7 @@ from proxy_training.evaluate import MeasurementStopped, ValidationSet
 from proxy_training.llama_export import TrainedProxy
 from proxy_training.metrics_command import MeasurementFailed
 from proxy_training.point_hooks import PointHook
-from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
+from proxy_training.spec import Measured, ProxyResult, TrajectoryPoint
 from proxy_training.train import StackTrainer
 from proxy_training.work import Assignment, Failure, Watcher
 
@@ -70,7 +70,7 @@ class StackedRun:
         self._validation = validation
         self._watcher = watcher
         self._policy = policy
-        self._measure_at = measured_steps(self._trainer.settings, self._trainer.steps)
+        self._measure_at = frozenset(self._trainer.settings.measured_tokens)
         self._unsaved_seconds = self._pause_seconds = 0.0
 
     def run(self) -> None:
@@ -123,7 +123,7 @@ class StackedRun:
     def _measurement_is_due(self) -> bool:
         """Whether this step is one to measure after, and has not been: a stop may have come between the two."""
         trainer = self._trainer
-        if trainer.step not in self._measure_at:
+        if trainer.train_tokens not in self._measure_at:
             return False
         trajectories = [self._members[member].trajectory for member in trainer.members]
         return any(not points or points[-1].train_tokens < trainer.train_tokens for points in trajectories)
@@ -278,10 +278,3 @@ class StackedRun:
         arrays = (trainer.flat.detach(), trainer.optimizer.first, trainer.optimizer.second)
         parameters, first, second = (array.cpu().numpy() for array in arrays)
         return StackState(trainer.step, trainer.precision, headers, parameters, first, second)
-
-
-def measured_steps(settings: ProxySettings, steps: int) -> frozenset[int]:
-    """Step counts after which losses are measured: the first at or after each asked token count, and the last."""
-    step_tokens = settings.batch_sequences * settings.model.context
-    asked = (-(-tokens // step_tokens) for tokens in settings.measure_at_tokens)
-    return frozenset(min(step, steps) for step in asked) | {steps}

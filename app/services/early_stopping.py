@@ -113,12 +113,12 @@ def _judge(swarm: _Swarm, run_id: UUID, losses: Mapping[str, Any], rule: EarlySt
 
 
 def _rule(run: Row, tokens: int) -> EarlyStopping | None:
-    """The rule that judges a run of these settings after so many tokens. At the end there is nothing left to save."""
+    """The rule that judges a run of these settings after so many tokens."""
     told = (run.settings or {}).get("early_stopping")
-    if told is None or run.recommendation_id is not None or tokens >= run.train_tokens:
+    if told is None or run.recommendation_id is not None:
         return None
     rule = EarlyStopping.model_validate(told)
-    return rule if tokens >= rule.after_fraction * run.train_tokens else None
+    return rule if rule.judges(tokens, run.train_tokens) else None
 
 
 def _objectives(targets: Targets, measured: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -9,12 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import Settings
+from proxy_training.spec import ProxySettings
 from tests.app.study_bodies import SETTINGS, claim, create_study, get_run, queue_runs, register, result
 from tests.app.test_fit_and_recommend import make_fit, make_recommendation, report_runs, work
 
 RULE = {"after_fraction": 0.5, "quantile": 0.75, "min_runs": 4}
-STOPPING = SETTINGS | {"early_stopping": RULE}
 HALF = 2048
+STOPPING = SETTINGS | {"early_stopping": RULE, "measure_at_tokens": [HALF]}
 SENTENCE = (
     "stopped early: after 2048 tokens its objective is 5, worse than 3.25, the quantile 0.75 of 4 other runs with "
     "equal settings"
@@ -114,7 +115,7 @@ def test_without_a_rule_nothing_is_pruned(api: TestClient, study: str, agent: st
 def test_only_runs_with_equal_settings_measured_after_as_many_tokens_count(
     api: TestClient, study: str, agent: str
 ) -> None:
-    longer = held(api, study, agent, 4, settings=STOPPING | {"train_tokens": 8192})
+    longer = held(api, study, agent, 4, settings=STOPPING | {"train_tokens": 8192, "measure_at_tokens": [HALF, 4096]})
     elsewhere = held(api, create_study(api), agent, 4)
     *others, run = held(api, study, agent, 5)
     for other in (*longer, *elsewhere):
@@ -261,3 +262,44 @@ def test_stacks_of_two_studies_that_report_at_once_do_not_wait_for_each_other_in
     assert [sorted(one) for one in lost] == [sorted(told) for told in calls]
     subjects = [event["subject_id"] for study in studies for event in pruned_events(api, study)]
     assert sorted(subjects) == sorted(run for told in calls for run in told), "each once"
+
+
+# --- a rule that never acts ---
+
+# A step of SETTINGS is 1024 tokens, and a run of 4096 is judged from 2048 on.
+NEVER = (
+    "early_stopping would never act: it judges measurements from token 2048 on and before the last one, but runs are "
+    "measured after {} tokens only; put a count of that range into measure_at_tokens"
+)
+
+
+@pytest.mark.parametrize(
+    ("measured_at", "measured"),
+    [([], "4096"), ([100, 1024], "1024, 4096"), ([3073], "4096"), ([1, 4096], "1024, 4096")],
+)
+def test_a_rule_that_no_measurement_meets_is_refused_where_it_is_given(
+    api: TestClient, study: str, measured_at: list[int], measured: str
+) -> None:
+    """3073 is measured after the next whole step, which is the last."""
+    settings = STOPPING | {"measure_at_tokens": measured_at}
+    sentence = NEVER.format(measured)
+    run = {"weights": {"code": 0.5, "law": 0.3, "web": 0.2}, "settings": settings}
+    refused = api.post(f"/v1/studies/{study}/runs", json={"runs": [run]})
+    assert refused.status_code == 422
+    assert sentence in refused.text
+    body = {"name": "fill", "kind": "top-up", "cron": "0 0 * * *", "settings": {"runs": 6, "proxy": settings}}
+    refused = api.post(f"/v1/studies/{study}/schedules", json=body)
+    assert refused.status_code == 422
+    assert sentence in refused.text
+
+
+@pytest.mark.parametrize("measured_at", [[1025], [2048], [3072], [1, 3000, 4096]])
+def test_a_rule_that_one_measurement_meets_is_taken(api: TestClient, study: str, measured_at: list[int]) -> None:
+    (run,) = queue_runs(api, study, 1, settings=STOPPING | {"measure_at_tokens": measured_at})
+    assert run["state"] == "queued"
+
+
+def test_without_a_whole_last_step_the_end_is_the_last_measurement() -> None:
+    told = {"corpus_hash": "c", "train_tokens": 5000, "early_stopping": RULE, "measure_at_tokens": [4097]}
+    with pytest.raises(ValueError, match=r"from token 2500 on and before the last one, .* after 4096 tokens only"):
+        ProxySettings.model_validate(told)

@@ -19,7 +19,7 @@ from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.evaluate import ValidationSet
 from proxy_training.spec import ProxyResult, ProxySpec
-from proxy_training.stacked_run import StackedRun, measured_steps
+from proxy_training.stacked_run import StackedRun
 from proxy_training.work import Assignment
 from tests.proxy_training.text_corpora import make_corpus, names_in, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, Recorder, some_runs, tiny_settings
@@ -214,7 +214,7 @@ def test_stacks_that_nobody_wants_any_more_are_swept(tmp_path: Path, corpus: Cor
 
 def test_losses_are_measured_at_the_first_step_at_or_after_each_asked_count_and_at_the_end(corpus: Corpus) -> None:
     settings = tiny_settings(corpus, steps=8, measure_at_tokens=(1, STEP_TOKENS, 2 * STEP_TOKENS + 1))
-    assert measured_steps(settings, 8) == {1, 3, 8}
+    assert settings.measured_tokens == (STEP_TOKENS, 3 * STEP_TOKENS, 8 * STEP_TOKENS)
 
 
 def test_a_trajectory_has_the_losses_of_shorter_runs_with_the_same_rates(corpus: Corpus) -> None:
