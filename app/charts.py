@@ -46,6 +46,7 @@ class WeightsChart(Answer):
     law: str | None
     target_tokens: int | None
     max_epochs: float | None
+    max_epochs_each: dict[str, float]
     axis_max: float
     bars: list[WeightBar]
 
@@ -103,6 +104,7 @@ def weights_chart(study: StudyRead, recommendation: RecommendationRead | None) -
         law=None if recommendation is None else recommendation.law,
         target_tokens=constraints.target_tokens,
         max_epochs=constraints.max_epochs,
+        max_epochs_each=constraints.max_epochs_each,
         axis_max=_weights_axis(bars),
         bars=bars,
     )
@@ -110,7 +112,7 @@ def weights_chart(study: StudyRead, recommendation: RecommendationRead | None) -
 
 def _prior_bar(domain: DomainIn, constraints: Constraints) -> WeightBar:
     prior, tokens = domain.prior or 0.0, domain.available_tokens
-    cap = min(constraints.max_weights.get(domain.name, 1.0), _epoch_cap(tokens, constraints))
+    cap = min(constraints.max_weights.get(domain.name, 1.0), _epoch_cap(domain.name, tokens, constraints))
     return WeightBar(
         domain=domain.name,
         prior=prior,
@@ -143,10 +145,11 @@ def epochs_of(weight: float, available_tokens: int | None, target_tokens: int | 
     return weight * target_tokens / available_tokens
 
 
-def _epoch_cap(available_tokens: int | None, constraints: Constraints) -> float:
-    if not available_tokens or constraints.target_tokens is None or constraints.max_epochs is None:
+def _epoch_cap(name: str, available_tokens: int | None, constraints: Constraints) -> float:
+    most = constraints.max_epochs_each.get(name, constraints.max_epochs)
+    if not available_tokens or constraints.target_tokens is None or most is None:
         return 1.0
-    return constraints.max_epochs * available_tokens / constraints.target_tokens
+    return most * available_tokens / constraints.target_tokens
 
 
 def _weights_axis(bars: Sequence[WeightBar]) -> float:

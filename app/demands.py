@@ -26,7 +26,8 @@ class Demands:
     """Limits on the weights.
 
     Args:
-        target_tokens: tokens of the planned run. max_epochs: how often it may see the tokens of a domain.
+        target_tokens: tokens of the planned run. max_epochs: how often it may see the tokens of a domain;
+            max_epochs_each: other caps of single domains.
         groups: the domains of each named group; groups may overlap.
         freeze: fixed weights; None keeps the weight of ``current``.
         current: the mixture in use (k,). max_change: how far any one weight may move from it.
@@ -35,6 +36,7 @@ class Demands:
 
     target_tokens: float | None = None
     max_epochs: float | None = None
+    max_epochs_each: Mapping[str, float] = field(default_factory=dict)
     min_weights: Mapping[str, float] = field(default_factory=dict)
     max_weights: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -71,11 +73,13 @@ def feasible_set(domains: Domains, demands: Demands) -> FeasibleSet:
         Infeasible: naming the constraints that cannot hold together, and by how much they miss.
     """
     total = demands.max_change_total
+    capped = demands.max_epochs is not None or bool(demands.max_epochs_each)
     try:
         return FeasibleSet.from_constraints(
             domains,
-            target_tokens=None if demands.max_epochs is None else demands.target_tokens,
+            target_tokens=demands.target_tokens if capped else None,
             max_epochs=demands.max_epochs,
+            max_epochs_each=demands.max_epochs_each,
             min_weights=demands.min_weights,
             max_weights=demands.max_weights,
             groups=demands.groups,
@@ -107,6 +111,7 @@ def pose_problem(domains: Domains, targets: Targets, demands: Demands, aims: Aim
         scale=scale,
         target_tokens=demands.target_tokens,
         max_epochs=demands.max_epochs,
+        max_epochs_each=demands.max_epochs_each,
         family_weights=aims.family_weight or None,
         worst=aims.worst,
         not_worse=aims.not_worse,

@@ -16,7 +16,7 @@ from app.formats.errors import name_list
 from app.formats.remarks import Remarks, warning
 from app.formats.swarm_folder import Swarm
 from app.formats.weight_columns import DEFAULT_TOLERANCE, SumTolerance
-from app.option_texts import frozen_weights, named_numbers, shares
+from app.option_texts import epoch_limits, frozen_weights, named_numbers, shares
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RowsOf, RunOptions, Wish
 from mixers.baselines import CURRENT
 from mixers.errors import InvalidInput
@@ -71,14 +71,22 @@ def _check_run(domains: Domains, run: RunOptions) -> Remarks:
             raise InvalidInput(f"{label} is {value:g}; it must be a positive number")
     if run.kl is not None and not 0 <= run.kl < np.inf:
         raise InvalidInput(f"--kl is {run.kl:g}; it must be 0 or more")
-    if run.max_epochs is None:
-        return Remarks()
-    if run.target_tokens is None:
-        raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
-    unknown = unlimited_domains(domains)
-    if len(unknown) == len(domains):
+    return _check_epochs(domains, run)
+
+
+def _check_epochs(domains: Domains, run: RunOptions) -> Remarks:
+    each, unknown = epoch_limits(run.max_epochs_each, domains.names), unlimited_domains(domains)
+    for label, given in (("--max-epochs", run.max_epochs), ("--max-epochs-each", each or None)):
+        if given is not None and run.target_tokens is None:
+            raise InvalidInput(f"{label} needs --target-tokens: how many tokens the target run trains on")
+    if run.max_epochs is not None and len(unknown) == len(domains):
         raise InvalidInput("--max-epochs needs available_tokens in domains.csv: an epoch is one pass over them")
-    if unknown:
+    if lost := [name for name in each if name in unknown]:
+        raise InvalidInput(
+            f"--max-epochs-each {lost[0]} needs the domain's available_tokens in domains.csv: an epoch is one pass "
+            "over them"
+        )
+    if run.max_epochs is not None and unknown:
         return warning(f"the epoch cap does not bind {name_list(unknown, 5)}: available_tokens is not known there")
     return Remarks()
 
@@ -133,6 +141,7 @@ def _demands(
     return Demands(
         target_tokens=run.target_tokens,
         max_epochs=run.max_epochs,
+        max_epochs_each=epoch_limits(run.max_epochs_each, names),
         min_weights=swarm.min_weights | shares("--min", asked.min_weight, names, "domain"),
         max_weights=swarm.max_weights | shares("--max", asked.max_weight, names, "domain"),
         groups=groups,

@@ -27,7 +27,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "domains": _DOMAINS,
         "targets": [{"name": "code", "weight": 2.0, "family": "reasoning"}, {"name": "web"}],
         "objective": {"kl_to_prior": 0.05},
-        "constraints": {"target_tokens": 4_000_000_000_000, "max_epochs": 4, "max_weights": {"law": 0.1}},
+        "constraints": {
+            "target_tokens": 4_000_000_000_000,
+            "max_epochs": 4,
+            "max_epochs_each": {"code": 8},
+            "max_weights": {"law": 0.1},
+        },
         "budget": {"gpu_hours": 500},
     },
     "change_study": {"description": "with the crawl of June", "budget": {"gpu_hours": 800}},

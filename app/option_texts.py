@@ -49,6 +49,20 @@ def shares(label: str, texts: Iterable[str] | None, known: Sequence[str], what: 
     return named_numbers(label, texts, known, what, least=0.0, most=1.0)
 
 
+def epoch_limits(texts: Iterable[str] | None, names: Sequence[str]) -> dict[str, float]:
+    """``DOMAIN=EPOCHS`` texts of ``--max-epochs-each``, all above 0.
+
+    Raises:
+        InvalidInput: naming what is wrong.
+    """
+    label = "--max-epochs-each"
+    found = named_numbers(label, texts, names, "domain", least=0.0)
+    for name, value in found.items():
+        if value == 0:
+            raise InvalidInput(f"{label} {name} is 0; it must be above 0 (--max {name}=0 leaves the domain out)")
+    return found
+
+
 def named_numbers(
     label: str,
     texts: Iterable[str] | None,

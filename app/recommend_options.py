@@ -29,6 +29,10 @@ class RunOptions:
     max_epochs: Annotated[
         float | None, typer.Option(help="How often a domain's tokens may be seen; needs --target-tokens.")
     ] = None
+    max_epochs_each: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN=EPOCHS", help="The same for one domain, instead of --max-epochs; repeatable."),
+    ] = None
     kl: Annotated[
         float | None,
         typer.Option(help="Weight of the KL divergence to the natural mixture (default: 0.05, or the study's)."),

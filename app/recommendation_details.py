@@ -84,6 +84,7 @@ def _asked(problem: Problem) -> dict[str, Any]:
         "kl_to_prior": problem.kl_to_prior,
         "target_tokens": problem.target_tokens,
         "max_epochs": problem.max_epochs,
+        "max_epochs_each": dict(problem.max_epochs_each),
         "repetition_price": problem.repetition_price,
         "target_weights": dict(zip(problem.targets.names, problem.weights.tolist(), strict=True)),
         "minimise_worst": None if worst is None else asdict(worst),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -21,14 +22,18 @@ RECOMMENDED, CURRENT, BEST_MEASURED = "recommended", "current", "best_measured"
 
 
 def standing_baselines(
-    domains: Domains, target_tokens: float | None, max_epochs: float | None
+    domains: Domains,
+    target_tokens: float | None,
+    max_epochs: float | None,
+    max_epochs_each: Mapping[str, float] | None = None,
 ) -> dict[str, Float[np.ndarray, " k"]]:
     """``natural``, ``uniform``, ``temperature``, and ``unimax`` where the tokens of run and domains are known."""
     mixtures = {"natural": natural(domains), "uniform": uniform(domains), "temperature": temperature(domains, TAU)}
     if target_tokens is not None and np.isfinite(domains.available_tokens).any():
         # Where the domains cannot fill the run in that many epochs, there is no such mixture.
         with suppress(Infeasible):
-            mixtures["unimax"] = unimax(domains, target_tokens, UNIMAX_EPOCHS if max_epochs is None else max_epochs)
+            most = UNIMAX_EPOCHS if max_epochs is None else max_epochs
+            mixtures["unimax"] = unimax(domains, target_tokens, most, max_epochs_each)
     return mixtures
 
 

@@ -50,6 +50,7 @@ class Stated:
         subject: the domain or group that it names; empty for the total change.
         limit: in weight. at_least: whether it bounds from below.
         per_token: d limit / d available tokens of the domain; 0 but for an epoch cap.
+        epochs: how often an epoch cap lets the domain be seen; None for the others.
     """
 
     kind: ConstraintKind
@@ -57,10 +58,18 @@ class Stated:
     limit: float
     at_least: bool
     per_token: float = 0.0
+    epochs: float | None = None
 
     def __str__(self) -> str:
         side = "at least" if self.at_least else "at most"
-        return f"{_WORDS[self.kind].format(self.subject)} ({side} {self.limit:.6g})"
+        passes = "" if self.epochs is None else f"{self.epochs:g} epochs: "
+        return f"{_WORDS[self.kind].format(self.subject)} ({passes}{side} {self.limit:.6g})"
+
+    def eased(self, amount: float) -> str:
+        """How an epoch cap that gives way by ``amount`` of weight is to be written; empty for the others."""
+        if self.epochs is None or self.limit <= 0:
+            return ""
+        return f", to {self.epochs * (self.limit + amount) / self.limit:.4g} epochs"
 
 
 @dataclass(frozen=True)

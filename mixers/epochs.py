@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
@@ -9,13 +11,36 @@ from mixers.errors import InvalidInput
 from mixers.types import Domains
 
 
-def epoch_caps(domains: Domains, target_tokens: float, max_epochs: float) -> Float[np.ndarray, " k"]:
-    """The largest weight of each domain that repeats it at most ``max_epochs`` times; 1 where its size is unknown."""
+def epoch_limits(
+    domains: Domains, max_epochs: float | None, each: Mapping[str, float] | None = None
+) -> Float[np.ndarray, " k"]:
+    """How often each domain may be seen: by its entry in ``each``, else ``max_epochs``; infinite without either.
+
+    Raises:
+        InvalidInput: an unknown domain, or a limit that is not a positive number.
+    """
+    for label, value in (("max_epochs", max_epochs), *((f"max_epochs of {n!r}", e) for n, e in (each or {}).items())):
+        if value is not None and not (value > 0 and np.isfinite(value)):
+            raise InvalidInput(f"{label} is {value}; it must be a positive number")
+    limits = np.full(len(domains), np.inf if max_epochs is None else float(max_epochs))
+    for name, value in (each or {}).items():
+        if name not in domains.names:
+            raise InvalidInput(f"max_epochs names domain {name!r}; known are {', '.join(domains.names)}")
+        limits[domains.names.index(name)] = value
+    return limits
+
+
+def epoch_caps(domains: Domains, target_tokens: float, limits: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The largest weight of each domain that keeps it within its limit; 1 where its size or limit is not known."""
     if not (target_tokens > 0 and np.isfinite(target_tokens)):
         raise InvalidInput(f"target_tokens is {target_tokens}; it must be a positive number")
-    if not (max_epochs > 0 and np.isfinite(max_epochs)):
-        raise InvalidInput(f"max_epochs is {max_epochs}; it must be a positive number")
-    return np.minimum(1.0, max_epochs * domains.available_tokens / target_tokens)
+    return np.minimum(1.0, most_tokens(domains, limits) / target_tokens)
+
+
+def most_tokens(domains: Domains, limits: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The tokens that each domain can give within its limit of epochs; infinite where one of them is not known."""
+    known = np.isfinite(limits) & np.isfinite(domains.available_tokens)
+    return np.where(known, np.where(known, limits, 0.0) * np.where(known, domains.available_tokens, 0.0), np.inf)
 
 
 def epochs(p: Float[np.ndarray, " k"], domains: Domains, target_tokens: float | None) -> Float[np.ndarray, " k"]:

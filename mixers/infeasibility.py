@@ -35,7 +35,7 @@ class Conflict:
         if len(self.conflicting) > _NAMED:
             names.append(f"{len(self.conflicting) - _NAMED} more")
         alone = "cannot hold for weights that sum to 1" if len(names) == 1 else "cannot hold together"
-        moves = ", ".join(f"{stated} by {amount:.3g}" for stated, amount in self.relaxed[:_NAMED])
+        moves = ", ".join(f"{stated} by {amount:.3g}{stated.eased(amount)}" for stated, amount in self.relaxed[:_NAMED])
         return f"{' and '.join(names)} {alone}; they miss by {self.total:.3g} in all: it would do to relax {moves}"
 
 

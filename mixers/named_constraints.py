@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixers.constraints import ConstraintKind, GroupBounds, Stated, TotalChange, domain_index
-from mixers.epochs import epoch_caps
+from mixers.epochs import epoch_caps, epoch_limits, most_tokens
 from mixers.errors import Infeasible, InvalidInput
 from mixers.infeasibility import SLACK
 from mixers.types import Domains
+
+# So many domains are named in a sentence.
+_NAMED = 8
 
 
 def stated_bounds(
@@ -44,25 +47,47 @@ def named_bounds(domains: Domains, named: Mapping[str, float], kind: ConstraintK
     return [Stated(kind, name, float(value), at_least) for name, value in named.items()]
 
 
-def stated_epoch_caps(domains: Domains, target_tokens: float | None, max_epochs: float | None) -> list[Stated]:
-    """The epoch caps below 1; a supply that is too small for the run is refused in tokens."""
-    if (target_tokens is None) != (max_epochs is None):
+def stated_epoch_caps(
+    domains: Domains, target_tokens: float | None, max_epochs: float | None, each: Mapping[str, float] | None = None
+) -> list[Stated]:
+    """The epoch caps below 1; a supply that is too small for the run is refused in tokens and epochs."""
+    if (target_tokens is None) != (max_epochs is None and not each):
         raise InvalidInput("an epoch cap needs both target_tokens and max_epochs")
-    if target_tokens is None or max_epochs is None:
+    if target_tokens is None:
         return []
-    caps = epoch_caps(domains, target_tokens, max_epochs)
-    supply = max_epochs * domains.available_tokens.sum()
+    limits = epoch_limits(domains, max_epochs, each)
+    caps = epoch_caps(domains, target_tokens, limits)
+    supply = float(most_tokens(domains, limits).sum())
     if supply < target_tokens * (1 - SLACK):
-        raise Infeasible(
-            f"{max_epochs:g} epochs of all domains give {supply:.4g} tokens, {target_tokens - supply:.4g} "
-            f"fewer than the {target_tokens:.4g} of the run; allow {target_tokens / supply * max_epochs:.3g} "
-            "epochs or fewer tokens"
-        )
-    rate = max_epochs / target_tokens
+        raise Infeasible(_short_supply(domains, target_tokens, limits, supply))
     return [
-        Stated(ConstraintKind.EPOCH_CAP, domains.names[j], float(caps[j]), False, rate)
+        Stated(
+            ConstraintKind.EPOCH_CAP,
+            domains.names[j],
+            float(caps[j]),
+            False,
+            per_token=float(limits[j]) / target_tokens,
+            epochs=float(limits[j]),
+        )
         for j in np.flatnonzero(caps < 1)
     ]
+
+
+def _short_supply(domains: Domains, target_tokens: float, limits: np.ndarray, supply: float) -> str:
+    """What the caps leave of each domain, and what would do: more epochs of all, or a shorter run."""
+    order = np.argsort(-limits * domains.available_tokens, kind="stable")
+    rows = [f"{domains.names[j]} {limits[j]:g} x {domains.available_tokens[j]:.4g}" for j in order[:_NAMED]]
+    if len(order) > _NAMED:
+        rows.append(f"{len(order) - _NAMED} more")
+    equal = bool((limits == limits[0]).all())
+    caps = f"{limits[0]:g} epochs" if equal else "the epochs allowed"
+    gap = f"{caps} of all domains give {supply:.4g} tokens ({', '.join(rows)}), {target_tokens - supply:.4g} fewer"
+    way = "fewer tokens"
+    if supply > 0:
+        times = target_tokens / supply
+        more = f"{times * limits[0]:.3g} epochs" if equal else f"{times:.3g} times as many epochs of each domain"
+        way = f"{more}, or a run of at most {supply:.4g} tokens"
+    return f"{gap} than the {target_tokens:.4g} of the run; allow {way}"
 
 
 def frozen_weights(domains: Domains, frozen: Mapping[str, float | None], current: np.ndarray | None) -> list[Stated]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
+from mixers.epochs import epoch_caps, epoch_limits
 from mixers.errors import InvalidInput
-from mixers.simplex import FeasibleSet, epoch_caps
+from mixers.simplex import FeasibleSet
 from mixers.types import Domains
 
 
@@ -28,12 +31,15 @@ def temperature(domains: Domains, tau: float) -> Float[np.ndarray, " k"]:
     return weights / weights.sum()
 
 
-def unimax(domains: Domains, target_tokens: float, max_epochs: float) -> Float[np.ndarray, " k"]:
+def unimax(
+    domains: Domains, target_tokens: float, max_epochs: float, each: Mapping[str, float] | None = None
+) -> Float[np.ndarray, " k"]:
     """Uniform as far as no domain is seen more than ``max_epochs`` times (UniMax, Chung et al. 2023, Algorithm 1).
 
-    Filling the smallest domain first, as the paper does, equals water-filling of the uniform mixture onto the caps.
+    Domains in ``each`` have limits of their own. Filling the smallest domain first, as the paper does, equals
+    water-filling of the uniform mixture onto the caps.
     """
-    caps = epoch_caps(domains, target_tokens, max_epochs)
+    caps = epoch_caps(domains, target_tokens, epoch_limits(domains, max_epochs, each))
     return FeasibleSet(domains, np.zeros(len(domains)), caps).kl_project(uniform(domains))
 
 

@@ -61,7 +61,8 @@ class Problem:
     Args:
         kl_to_prior: weight of KL(p || prior), in units of the objective.
         target_tokens: tokens of the planned run, for the epochs; None when not known.
-        max_epochs: the team's epoch cap, for UniMax; the cap itself is part of ``feasible``.
+        max_epochs, max_epochs_each: the team's epoch caps, of all and of single domains, for UniMax; the caps
+            themselves are part of ``feasible``.
         family_weights: importance of families; then each target counts by its share within its family.
         worst: minimise the worst excess instead of the weighted mean.
         not_worse: limits on targets or families.
@@ -77,6 +78,7 @@ class Problem:
     scale: Scale
     target_tokens: float | None = None
     max_epochs: float | None = None
+    max_epochs_each: Mapping[str, float] = field(default_factory=dict)
     family_weights: Mapping[str, float] | None = None
     worst: MinimiseWorst | None = None
     not_worse: NotWorse | None = None
@@ -106,7 +108,7 @@ class Problem:
 
 def comparison_mixtures(problem: Problem, runs: Observations | None) -> dict[str, Float[np.ndarray, " k"]]:
     """Every baseline of the problem by name."""
-    mixtures = standing_baselines(problem.domains, problem.target_tokens, problem.max_epochs)
+    mixtures = standing_baselines(problem.domains, problem.target_tokens, problem.max_epochs, problem.max_epochs_each)
     if problem.current is not None:
         mixtures[CURRENT] = problem.current
     for name, p in problem.baselines.items():

@@ -72,7 +72,7 @@ class FeasibleSet:
             if lower[j] > upper[j] + SLACK:
                 raise Infeasible(
                     f"domain {name!r} must have at least {lower[j]:.6g} and at most {upper[j]:.6g}, "
-                    f"{lower[j] - upper[j]:.3g} apart: {self.binding(j, True)} and {self.binding(j, False)}"
+                    f"{lower[j] - upper[j]:.3g} apart: {self.binding(j, True)} and {self._too_low(j)}"
                 )
         if lower.sum() > 1 + SLACK:
             raise Infeasible(
@@ -82,6 +82,12 @@ class FeasibleSet:
             raise Infeasible(
                 f"the upper bounds sum to {upper.sum():.6g}, {1 - upper.sum():.3g} less than 1: {self._listed(False)}"
             )
+
+    def _too_low(self, j: int) -> str:
+        """The upper bound of domain ``j``, and the epochs that its lower bound would need."""
+        bound = self.binding(j, False)
+        eased = "" if bound is None else bound.eased(float(self.lower[j] - bound.limit))
+        return f"{bound}{eased and '; relax it' + eased[1:]}"
 
     def _listed(self, at_least: bool) -> str:
         bound = [self.binding(j, at_least) for j in range(len(self.domains))]
@@ -113,6 +119,7 @@ class FeasibleSet:
         *,
         target_tokens: float | None = None,
         max_epochs: float | None = None,
+        max_epochs_each: Mapping[str, float] | None = None,
         min_weights: Mapping[str, float] | None = None,
         max_weights: Mapping[str, float] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
@@ -126,7 +133,7 @@ class FeasibleSet:
         """The set that named constraints leave.
 
         Args:
-            target_tokens, max_epochs: together an epoch cap.
+            target_tokens, max_epochs: together an epoch cap; max_epochs_each: other caps of single domains.
             groups: the domains of each named group; min_groups, max_groups: bounds on the sum of their weights.
             frozen: fixed weights; None freezes the domain at its ``current`` weight.
             current: the mixture that changes are counted from.
@@ -144,7 +151,7 @@ class FeasibleSet:
         stated = [
             *named_bounds(domains, min_weights or {}, ConstraintKind.MIN_WEIGHT),
             *named_bounds(domains, max_weights or {}, ConstraintKind.MAX_WEIGHT),
-            *stated_epoch_caps(domains, target_tokens, max_epochs),
+            *stated_epoch_caps(domains, target_tokens, max_epochs, max_epochs_each),
             *frozen_weights(domains, frozen or {}, current),
             *single_changes(domains, current, max_change),
         ]

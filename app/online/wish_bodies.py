@@ -7,7 +7,7 @@ from typing import Any
 
 from app.formats.domain_values import read_mixture
 from app.online.bodies import body_of
-from app.option_texts import frozen_weights, named_numbers, shares
+from app.option_texts import epoch_limits, frozen_weights, named_numbers, shares
 from app.recommend_options import ConstraintOptions, ObjectiveOptions, RunOptions, Wish
 from app.schemas.studies import StudyRead
 from app.schemas.wishes import Constraints, Objective
@@ -15,7 +15,16 @@ from mixers.errors import InvalidInput
 
 _STANDING = ("natural", "uniform", "adopted")
 # Fields that are kept by name: an option changes the names that it gives.
-_BY_NAME = ("min_weights", "max_weights", "group_min", "group_max", "freeze", "family_weight", "not_worse_each")
+_BY_NAME = (
+    "max_epochs_each",
+    "min_weights",
+    "max_weights",
+    "group_min",
+    "group_max",
+    "freeze",
+    "family_weight",
+    "not_worse_each",
+)
 
 
 def constraints_of(study: StudyRead, wish: Wish) -> Constraints | None:
@@ -68,6 +77,7 @@ def _run(study: StudyRead, run: RunOptions) -> dict[str, Any]:
     return {
         "target_tokens": None if tokens is None else int(tokens),
         "max_epochs": run.max_epochs,
+        "max_epochs_each": epoch_limits(run.max_epochs_each, _domains(study)),
         "current": _current(study, run.current),
     }
 

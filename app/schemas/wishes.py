@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, FiniteFloat, Tag, model_validator
 
 from app.schemas.common import Body, Name, NonNegative, Weights
 
+_MaxEpochs = Annotated[float, Field(gt=0, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 _Standing = Annotated[Literal["natural", "uniform", "adopted"], Tag("name")]
 _Current = Annotated[
@@ -17,14 +18,19 @@ _Current = Annotated[
 
 
 class Constraints(Body):
-    """Limits on recommended weights. The epoch cap is ``max_epochs * available_tokens / target_tokens``.
+    """Limits on recommended weights. The epoch cap is ``max_epochs * available_tokens / target_tokens``,
+    for domains in ``max_epochs_each`` with their own number.
 
     A group is named by the ``group`` of domains, or defined in ``groups``; such groups may overlap.
     """
 
     target_tokens: int | None = Field(default=None, ge=1, le=10**18, description="training tokens of the planned run")
-    max_epochs: float | None = Field(
-        default=None, gt=0, le=1000, description="how often a domain's tokens may be seen; needs target_tokens"
+    max_epochs: _MaxEpochs | None = Field(
+        default=None, description="how often a domain's tokens may be seen; needs target_tokens"
+    )
+    max_epochs_each: dict[Name, _MaxEpochs] = Field(
+        default={},
+        description="how often the tokens of single domains may be seen, instead of max_epochs; needs target_tokens",
     )
     min_weights: dict[Name, Share] = {}
     max_weights: dict[Name, Share] = {}
@@ -50,8 +56,9 @@ class Constraints(Body):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.max_epochs is not None and self.target_tokens is None:
-            raise ValueError("max_epochs needs target_tokens: how many tokens the planned run trains on")
+        for name, cap in (("max_epochs", self.max_epochs), ("max_epochs_each", self.max_epochs_each or None)):
+            if cap is not None and self.target_tokens is None:
+                raise ValueError(f"{name} needs target_tokens: how many tokens the planned run trains on")
         if self.current is None:
             for name, given in (("max_change", self.max_change), ("max_change_total", self.max_change_total)):
                 if given is not None:

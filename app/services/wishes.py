@@ -70,15 +70,13 @@ def demands_of(domains: Sequence[DomainIn], constraints: Constraints, field: str
     _check_names(f"{field}.freeze", constraints.freeze, known.names, "domain")
     _check_names(f"{field}.group_min", constraints.group_min, tuple(groups), "group")
     _check_names(f"{field}.group_max", constraints.group_max, tuple(groups), "group")
-    if constraints.max_epochs is not None and len(unlimited_domains(known)) == len(known):
-        raise InvalidRequest.of(
-            f"{field}.max_epochs", "no domain says its available_tokens", "a cap where an epoch's length is known"
-        )
+    _check_epochs(known, constraints, field)
     pending = constraints.current == ADOPTED
     freeze = {name: w for name, w in constraints.freeze.items() if not (pending and w is None)}
     return Demands(
         target_tokens=None if constraints.target_tokens is None else float(constraints.target_tokens),
         max_epochs=constraints.max_epochs,
+        max_epochs_each=constraints.max_epochs_each,
         min_weights=constraints.min_weights,
         max_weights=constraints.max_weights,
         groups=groups,
@@ -89,6 +87,18 @@ def demands_of(domains: Sequence[DomainIn], constraints: Constraints, field: str
         max_change=None if pending else constraints.max_change,
         max_change_total=None if pending else constraints.max_change_total,
     )
+
+
+def _check_epochs(domains: Domains, constraints: Constraints, field: str) -> None:
+    """Refuse caps where the length of an epoch is not known."""
+    unlimited, accepted = unlimited_domains(domains), "a cap where an epoch's length is known"
+    if constraints.max_epochs is not None and len(unlimited) == len(domains):
+        raise InvalidRequest.of(f"{field}.max_epochs", "no domain says its available_tokens", accepted)
+    _check_names(f"{field}.max_epochs_each", constraints.max_epochs_each, domains.names, "domain")
+    for name in constraints.max_epochs_each:
+        if name in unlimited:
+            where = f"{field}.max_epochs_each.{name}"
+            raise InvalidRequest.of(where, "the domain does not say its available_tokens", accepted)
 
 
 def _groups(domains: Sequence[DomainIn], constraints: Constraints, field: str) -> dict[str, list[str]]:

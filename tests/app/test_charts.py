@@ -71,6 +71,9 @@ def test_without_a_recommendation_the_bars_are_the_prior_and_the_caps_follow_fro
     assert [bar.weight for bar in chart.bars] == [None, None, None]
     assert [bar.cap for bar in chart.bars] == [0.5, 0.9, None]  # 2 * 1000 / 4000; the bound; no size known
     assert [bar.prior_epochs for bar in chart.bars] == [1.0, 1.0, None]  # 0.25 * 4000 / 1000; 0.75 * 4000 / 3000
+    own = weights_chart(study(target_tokens=4000, max_epochs=2, max_epochs_each={"web": 1}), None)
+    assert [bar.cap for bar in own.bars] == [0.5, 0.75, None]  # 1 * 3000 / 4000
+    assert own.max_epochs_each == {"web": 1}
 
 
 def test_a_recommendation_shows_change_epochs_and_the_cap_that_holds_a_weight() -> None:

@@ -72,6 +72,27 @@ def test_frozen_weights_and_bounds_on_change_hold(recommend) -> None:
     assert "current" in total["predictions"]
 
 
+def test_the_epochs_of_single_domains_are_capped(api: TestClient, study: str, recommend) -> None:
+    """Of 10,000 tokens, half of the 5,000 of code are a quarter; without its own cap code gets more."""
+    general = recommend(constraints={"target_tokens": 10_000, "max_epochs": 2})
+    assert shares(general)[0] > 0.3
+    own = recommend(constraints={"target_tokens": 10_000, "max_epochs": 2, "max_epochs_each": {"code": 0.5}})
+    code, *others = own["weights"]
+    assert code["weight"] == pytest.approx(0.25, abs=1e-6)
+    assert (code["max_weight"], code["epochs"], code["capped"]) == (0.25, pytest.approx(0.5, abs=1e-5), True)
+    assert all(row["epochs"] <= 2 + 1e-6 for row in others)
+    assert own["constraints"]["max_epochs_each"] == {"code": 0.5}
+    chart = api.get(f"/v1/charts/studies/{study}/weights", params={"recommendation": own["id"]}).json()
+    assert chart["max_epochs_each"] == {"code": 0.5}
+    body = {"fit_id": own["fit_id"], "constraints": {"target_tokens": 20_000, "max_epochs_each": {"code": 0.5}}}
+    body["constraints"]["min_weights"] = {"code": 0.3}
+    refused = api.post(f"/v1/studies/{study}/recommendations", json=body)
+    assert refused.status_code == 422
+    assert (
+        "the epoch cap of domain 'code' (0.5 epochs: at most 0.125); relax it to 1.2 epochs" in refused.json()["detail"]
+    )
+
+
 def test_the_adopted_mixture_is_written_out_when_it_is_asked_for(api: TestClient, study: str, recommend) -> None:
     url = f"/v1/studies/{study}/recommendations"
     first = recommend(constraints={"max_weights": {"code": 0.4}})
@@ -104,6 +125,11 @@ def test_the_adopted_mixture_is_written_out_when_it_is_asked_for(api: TestClient
             "natural, uniform, temperature, best_measured",
         ),
         ({"objective": {"repetition_price": 1}}, "objective.repetition_price", "a price with target_tokens"),
+        (
+            {"constraints": {"target_tokens": 9, "max_epochs_each": {"poems": 1}}},
+            "constraints.max_epochs_each.poems",
+            "code, law, web",
+        ),
     ],
 )
 def test_a_name_that_is_not_there_is_named_with_those_that_are(
@@ -119,6 +145,7 @@ def test_a_name_that_is_not_there_is_named_with_those_that_are(
     ("body", "words"),
     [
         ({"constraints": {"max_epochs": 2}}, "max_epochs needs target_tokens"),
+        ({"constraints": {"max_epochs_each": {"code": 2}}}, "max_epochs_each needs target_tokens"),
         ({"constraints": {"max_change": 0.1}}, "max_change needs current"),
         ({"constraints": {"freeze": {"code": None}}}, "freeze of 'code' needs a weight, or current"),
         ({"objective": {"reference": "natural"}}, "reference says how minimise_worst is meant"),

@@ -1,11 +1,14 @@
 """Projections against SciPy and against their own optimality conditions; errors that name the constraint."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
+from mixers.epochs import epoch_limits
 from mixers.errors import Infeasible, InvalidInput
 from mixers.simplex import FeasibleSet, epoch_caps, epochs
 from tests.mixers.planted import domains
@@ -96,12 +99,41 @@ def test_tiny_concentrations_give_corners_not_nan():
         ({"min_weights": {"d0": 0.7, "d1": 0.6}}, "lower bounds sum to 1.3"),
         ({"max_weights": {"d0": 0.1, "d1": 0.1, "d2": 0.1}}, "upper bounds sum to 0.3"),
         ({"min_weights": {"d0": 0.5}, "max_weights": {"d0": 0.2}}, "'d0' must have at least 0.5 and at most 0.2"),
-        ({"target_tokens": 1e6, "max_epochs": 4}, "4 epochs of all domains give 2.4e\\+05 tokens"),
+        (
+            {"target_tokens": 1e6, "max_epochs": 4},
+            "4 epochs of all domains give 2.4e+05 tokens (d2 4 x 3e+04, d1 4 x 2e+04, d0 4 x 1e+04), 7.6e+05 fewer "
+            "than the 1e+06 of the run; allow 16.7 epochs, or a run of at most 2.4e+05 tokens",
+        ),
+        (
+            {"target_tokens": 2.5e5, "max_epochs": 2, "max_epochs_each": {"d0": 8}},
+            "the epochs allowed of all domains give 1.8e+05 tokens (d0 8 x 1e+04, d2 2 x 3e+04, d1 2 x 2e+04), 7e+04 "
+            "fewer than the 2.5e+05 of the run; allow 1.39 times as many epochs of each domain, or a run of at most "
+            "1.8e+05 tokens",
+        ),
+        (
+            {"target_tokens": 1e5, "max_epochs_each": {"d0": 2}, "min_weights": {"d0": 0.5}},
+            "'d0' must have at least 0.5 and at most 0.2, 0.3 apart: the lower bound of domain 'd0' (at least 0.5) and "
+            "the epoch cap of domain 'd0' (2 epochs: at most 0.2); relax it to 5 epochs",
+        ),
     ],
 )
 def test_an_infeasible_set_names_what_cannot_hold(options, message):
-    with pytest.raises(Infeasible, match=message):
+    with pytest.raises(Infeasible, match=re.escape(message)):
         FeasibleSet.from_constraints(domains(3, np.array([1e4, 2e4, 3e4])), **options)
+
+
+def test_an_epoch_cap_that_conflicts_with_a_group_says_how_many_epochs_would_do():
+    """d0 and d1 may have 0.1 + 0.2 at one epoch of 1e5 tokens and must have 0.5: 0.2 more of one, or shared."""
+    sized = domains(3, np.array([1e4, 2e4, 3e5]))
+    groups = {"groups": {"both": ["d0", "d1"]}, "min_groups": {"both": 0.5}}
+    with pytest.raises(Infeasible) as refused:
+        FeasibleSet.from_constraints(sized, target_tokens=1e5, max_epochs=1, **groups)
+    assert "the epoch cap of domain 'd0' (1 epochs: at most 0.1)" in str(refused.value)
+    moved = re.findall(r"'(d\d)' \(1 epochs: at most [\d.]+\) by ([\d.]+), to ([\d.]+) epochs", str(refused.value))
+    eased = {name: float(passes) for name, _, passes in moved} or {"nothing": 0.0}
+    assert FeasibleSet.from_constraints(
+        sized, target_tokens=1e5, max_epochs=1, max_epochs_each=eased, **groups
+    ).contains(np.array([eased.get("d0", 1) * 0.1, eased.get("d1", 1) * 0.2, 0.5]))
 
 
 def test_half_an_epoch_cap_and_an_unknown_domain_are_refused():
@@ -113,8 +145,20 @@ def test_half_an_epoch_cap_and_an_unknown_domain_are_refused():
 
 def test_epoch_caps_and_epochs_are_inverse():
     sized = domains(3, np.array([10.0, 20.0, np.inf]))
-    caps = epoch_caps(sized, 100.0, 4.0)
+    caps = epoch_caps(sized, 100.0, epoch_limits(sized, 4.0))
     assert caps.tolist() == [0.4, 0.8, 1.0]
     seen = epochs(caps, sized, 100.0)
     assert seen[:2].tolist() == [4.0, 4.0]
     assert np.isnan(seen[2])
+
+
+def test_the_cap_of_a_single_domain_stands_above_that_of_all():
+    sized = domains(3, np.array([10.0, 20.0, 30.0]))
+    own = FeasibleSet.from_constraints(sized, target_tokens=100.0, max_epochs=2.0, max_epochs_each={"d0": 7.0})
+    assert own.upper.tolist() == pytest.approx([0.7, 0.4, 0.6])
+    only = FeasibleSet.from_constraints(sized, target_tokens=100.0, max_epochs_each={"d0": 0.5})
+    assert only.upper.tolist() == pytest.approx([0.05, 1.0, 1.0])
+    with pytest.raises(InvalidInput, match="max_epochs names domain 'web'; known are d0, d1, d2"):
+        FeasibleSet.from_constraints(sized, target_tokens=100.0, max_epochs_each={"web": 1.0})
+    with pytest.raises(InvalidInput, match="max_epochs of 'd0' is 0; it must be a positive number"):
+        FeasibleSet.from_constraints(sized, target_tokens=100.0, max_epochs_each={"d0": 0})

@@ -11,7 +11,7 @@
  * @property {{id: string, version: number, domains: Domain[]}} domain_set
  * @property {Target[]} targets
  * @property {{kl_to_prior: number}} objective
- * @property {{target_tokens: number|null, max_epochs: number|null}} constraints
+ * @property {{target_tokens: number|null, max_epochs: number|null, max_epochs_each: Object<string, number>}} constraints
  * @property {Record<string, number>} run_counts
  * @property {Budget} budget
  * @property {number} stranded_runs

@@ -22,12 +22,17 @@ export function showHead(place, context) {
 }
 
 function facts(study) {
-  const { target_tokens, max_epochs } = study.constraints;
+  const { target_tokens, max_epochs, max_epochs_each } = study.constraints;
+  const own = Object.keys(max_epochs_each).length;
+  const caps = [
+    max_epochs !== null && `at most ${max_epochs} epochs in ${count(target_tokens)} tokens`,
+    own > 0 && `${own === 1 ? "an epoch cap" : "epoch caps"} of ${own} ${own === 1 ? "domain" : "domains"}`,
+  ].filter(Boolean);
   const parts = [
     `${study.domain_set.domains.length} domains`,
     `${study.targets.length} ${study.targets.length === 1 ? "target" : "targets"}`,
     `KL to the prior × ${study.objective.kl_to_prior}`,
-    max_epochs === null ? "no epoch cap" : `at most ${max_epochs} epochs in ${count(target_tokens)} tokens`,
+    ...(caps.length > 0 ? caps : ["no epoch cap"]),
     `created ${time(study.created_at)}`,
   ];
   return parts.join(" · ");

@@ -164,11 +164,17 @@ function numbers(chart) {
       ),
     ),
   );
-  const cap =
-    chart.max_epochs === null
-      ? "No epoch cap is set."
-      : `Cap: ${decimal(chart.max_epochs, 1)} epochs of each domain in ${count(chart.target_tokens)} training tokens.`;
-  return [table(headings, rows, "Weights, epochs and caps of each domain"), h("p.about", {}, cap)];
+  return [table(headings, rows, "Weights, epochs and caps of each domain"), h("p.about", {}, epochCaps(chart))];
+}
+
+/** @returns {string} how often domains may be seen, in words */
+function epochCaps({ max_epochs: most, max_epochs_each: each, target_tokens: tokens }) {
+  const caps = Object.entries(each).map(([domain, passes]) => `${decimal(passes, 1)} of ${domain}`);
+  if (most === null && caps.length === 0) return "No epoch cap is set.";
+  const others = caps.length > 0 ? "each other domain" : "each domain";
+  if (most !== null) caps.push(`${decimal(most, 1)} epochs of ${others}`);
+  else caps[0] = caps[0].replace(" of ", " epochs of ");
+  return `Cap: ${caps.join(", ")} in ${count(tokens)} training tokens.`;
 }
 
 function predictions(recommendation) {

@@ -130,9 +130,10 @@ function sliderRow(domain, i, study, state, change) {
 }
 
 /** @returns {(Node|string)[]} the epochs that a weight implies, and whether they are too many */
-function seen(domain, weight, { target_tokens: tokens, max_epochs: cap }) {
+function seen(domain, weight, { target_tokens: tokens, max_epochs: most, max_epochs_each: each }) {
   if (!tokens || !domain.available_tokens) return [];
   const passes = (weight * tokens) / domain.available_tokens;
+  const cap = Object.hasOwn(each, domain.name) ? each[domain.name] : most;
   const over = cap !== null && passes > cap * (1 + 1e-9);
   return [`${epochs(passes)} ep.`, ...(over ? [" ", h("span.tag.warn", {}, "over the cap")] : [])];
 }

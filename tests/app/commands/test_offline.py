@@ -137,6 +137,24 @@ def test_the_epoch_cap_holds_and_epochs_are_counted(swarm: Path, answer: Callabl
         assert row["epochs"] == pytest.approx(row["weight"] * 5e9 / available)
 
 
+def test_the_epoch_cap_of_one_domain_stands_above_that_of_all(
+    swarm: Path, answer: Callable[..., dict[str, Any]], refusal: Callable[..., str]
+) -> None:
+    """5e9 tokens: code may be seen 0.5 times (0.2 of the run), the rest 10 times; 0.05 times is 0.02 of it."""
+    asked = ["recommend", swarm, "--law", "log_linear", "--kl", 0, "--target-tokens", "5e9", "--max-epochs", 10]
+    document = answer(*asked, "--max-epochs-each", "code=0.5")
+    rows = {row["domain"]: row for row in document["weights"]}
+    assert rows["code"]["weight"] == pytest.approx(0.2, abs=1e-5)
+    assert (rows["code"]["epochs"], rows["code"]["capped"]) == (pytest.approx(0.5, abs=1e-4), True)
+    assert rows["books"]["max_weight"] == 1.0
+    sentence = refusal(*asked, "--min", "code=0.1", "--max-epochs-each", "code=0.05")
+    assert sentence.endswith("the epoch cap of domain 'code' (0.05 epochs: at most 0.02); relax it to 0.25 epochs")
+    sentence = refusal("recommend", swarm, "--max-epochs-each", "code=1")
+    assert sentence == "--max-epochs-each needs --target-tokens: how many tokens the target run trains on"
+    assert "names domain 'cod'; known are" in refusal(*asked, "--max-epochs-each", "cod=1")
+    assert "code is 0; it must be above 0" in refusal(*asked, "--max-epochs-each", "code=0")
+
+
 def test_bounds_of_the_domain_list_hold(tmp_path: Path, answer: Callable[..., dict[str, Any]]) -> None:
     domains = [row | {"max_weight": 0.3 if row["domain"] == "code" else ""} for row in domain_rows()]
     document = answer("recommend", write_swarm(tmp_path / "bounded", domains=domains), "--law", "log_linear", "--kl", 0)
@@ -290,6 +308,8 @@ def test_an_epoch_cap_without_token_counts_is_refused(tmp_path: Path, refusal: C
     folder = write_swarm(tmp_path / "swarm", domains=domains)
     sentence = refusal("recommend", folder, "--target-tokens", "1e9", "--max-epochs", "4")
     assert sentence == "--max-epochs needs available_tokens in domains.csv: an epoch is one pass over them"
+    sentence = refusal("recommend", folder, "--target-tokens", "1e9", "--max-epochs-each", "code=4")
+    assert sentence.startswith("--max-epochs-each code needs the domain's available_tokens in domains.csv")
 
 
 def test_a_law_without_any_skill_is_used_only_with_a_warning(

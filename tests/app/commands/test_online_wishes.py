@@ -64,6 +64,18 @@ def test_an_option_changes_the_names_that_it_gives_and_keeps_the_others() -> Non
     assert (made.min_weights, made.group_min) == ({"books": 0.1}, {"text": 0.3})
 
 
+def test_the_cap_of_a_domain_joins_those_that_the_study_has() -> None:
+    told = {"target_tokens": 10, "max_epochs_each": {"web": 2.0, "code": 4.0}}
+    told_domains = [{"name": name, "available_tokens": 5} for name in ("web", "books", "code")]
+    study = _study(constraints=told)
+    study.domain_set.domains = [type(study.domain_set.domains[0]).model_validate(one) for one in told_domains]
+    made = constraints_of(study, Wish(run=RunOptions(max_epochs_each=["code=8"])))
+    assert made is not None
+    assert made.max_epochs_each == {"web": 2.0, "code": 8.0}
+    with pytest.raises(InvalidInput, match="--max-epochs-each web is '-1'; it must be a number of 0 or more"):
+        constraints_of(study, Wish(run=RunOptions(max_epochs_each=["web=-1"])))
+
+
 def test_no_pull_to_the_prior_is_not_the_same_as_none_asked_for() -> None:
     study = _study(objective={"kl_to_prior": 0.3, "target_weights": {"sql": 2.0}})
     made = objective_of(study, Wish(run=RunOptions(kl=0.0)))
