@@ -10,7 +10,9 @@ import typer
 from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
 
-_Schedule = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name of the schedule, its id, or a part of its id.")]
+_Schedule = Annotated[
+    str, typer.Argument(metavar="SCHEDULE", help="Name of the schedule, its id, or a part of its id.")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -28,11 +28,16 @@ router = APIRouter(tags=["schedules"])
 
 @router.post("/studies/{study_id}/schedules", dependencies=WRITE, status_code=201, responses=problems(404))
 def create_schedule(
-    study_id: UUID, body: ScheduleCreate, database: InDatabase, now: Now, response: Response
+    study_id: UUID,
+    body: ScheduleCreate,
+    database: InDatabase,
+    settings: WithSettings,
+    now: Now,
+    response: Response,
 ) -> ScheduleRead:
     """Plan a top-up of the swarm, a refit or an import by a cron expression in a time zone."""
     with database.write() as session:
-        made = schedules.create_schedule(session, study_id, body, now)
+        made = schedules.create_schedule(session, study_id, body, settings, now)
     response.headers["Location"] = f"/v1/schedules/{made.id}"
     response.headers["ETag"] = etag_of(made)
     return made
@@ -56,11 +61,17 @@ def get_schedule(schedule_id: UUID, database: InDatabase, tag: Tagged) -> Schedu
 
 @router.patch("/schedules/{schedule_id}", dependencies=WRITE, responses=problems(404, 412, 428))
 def change_schedule(
-    schedule_id: UUID, body: SchedulePatch, database: InDatabase, if_match: IfMatch, now: Now, response: Response
+    schedule_id: UUID,
+    body: SchedulePatch,
+    database: InDatabase,
+    if_match: IfMatch,
+    settings: WithSettings,
+    now: Now,
+    response: Response,
 ) -> ScheduleRead:
     """Change, pause or resume a schedule; it next fires at its first time from now on."""
     with database.write() as session:
-        changed = schedules.change_schedule(session, schedule_id, body, if_match, now)
+        changed = schedules.change_schedule(session, schedule_id, body, if_match, settings, now)
     response.headers["ETag"] = etag_of(changed)
     return changed
 

@@ -35,15 +35,19 @@ from app.services.pages import page
 from app.services.scheduled_work import WORK
 from app.services.scheduled_work.base import wrong_settings
 from app.services.studies import find_study
+from app.settings import Settings
 
 _SHOWN_FIRINGS = 5
 
 
-def create_schedule(session: Session, study_id: UUID, body: ScheduleCreate, now: datetime) -> ScheduleRead:
+def create_schedule(
+    session: Session, study_id: UUID, body: ScheduleCreate, settings: Settings, now: datetime
+) -> ScheduleRead:
     """Plan something that the study does again and again.
 
     Raises:
         InvalidRequest: an unknown kind or zone, a cron expression that cannot be read, settings that the kind refuses.
+        MixError: settings that every firing would be refused for, such as a tracker that this server may not ask.
     """
     study = find_study(session, study_id)
     check_cron(body.cron, body.time_zone)
@@ -55,7 +59,7 @@ def create_schedule(session: Session, study_id: UUID, body: ScheduleCreate, now:
         cron=body.cron,
         time_zone=body.time_zone,
         missed=body.missed,
-        settings=_known_settings(session, study.id, body.kind, body.settings),
+        settings=_known_settings(body.kind, body.settings, settings),
         enabled=body.enabled,
         next_at=next_firing(body.cron, body.time_zone, now) if body.enabled else None,
         created_at=now,
@@ -66,7 +70,7 @@ def create_schedule(session: Session, study_id: UUID, body: ScheduleCreate, now:
     return read_schedule(schedule)
 
 
-def _known_settings(session: Session, study_id: UUID, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _known_settings(kind: str, given: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     work = WORK.get(kind)
     if work is None:
         raise InvalidRequest.of("kind", f"there is no scheduled work {kind!r}", ", ".join(WORK))
@@ -74,7 +78,7 @@ def _known_settings(session: Session, study_id: UUID, kind: str, given: Mapping[
         wishes = work.wishes.model_validate(given)
     except ValidationError as exc:
         raise wrong_settings(exc, "settings") from exc
-    work.check(session, study_id, wishes)
+    work.check(wishes, settings)
     return wishes.model_dump(mode="json")
 
 
@@ -104,19 +108,24 @@ def list_schedules(session: Session, study_id: UUID, limit: int, cursor: str | N
 
 
 def change_schedule(
-    session: Session, schedule_id: UUID, body: SchedulePatch, precondition: Precondition, now: datetime
+    session: Session,
+    schedule_id: UUID,
+    body: SchedulePatch,
+    precondition: Precondition,
+    settings: Settings,
+    now: datetime,
 ) -> ScheduleRead:
     """Change what is given, when the caller has read the present version. The next firing is then the first after now.
 
     Raises:
         PreconditionRequired, PreconditionFailed: the caller has not.
-        InvalidRequest: as :func:`create_schedule`.
+        InvalidRequest, MixError: as :func:`create_schedule`; also for the present settings of one that is resumed.
     """
     schedule = find_schedule(session, schedule_id, for_update=True)
     precondition.require(read_schedule(schedule))
     given = {name: value for name, value in body.model_dump().items() if value is not None}
-    if "settings" in given:
-        given["settings"] = _known_settings(session, schedule.study_id, schedule.kind, given["settings"])
+    if "settings" in given or given.get("enabled"):
+        given["settings"] = _known_settings(schedule.kind, given.get("settings", schedule.settings), settings)
     changed = [name for name, value in given.items() if getattr(schedule, name) != value]
     for name in changed:
         setattr(schedule, name, given[name])

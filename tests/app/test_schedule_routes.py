@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
 from app.db import Database
 from app.housekeeping import Housekeeping
+from app.main import create_app
 from app.services.firings import MOST_MADE_UP, fire_due
 from app.settings import Settings
 from app.worker import Worker
-from tests.app.conftest import StandingClock
+from tests.app.conftest import BEARER, LOCAL, StandingClock
 from tests.app.study_bodies import SETTINGS, weights
 
 TOP_UP = {"runs": 4, "proxy": SETTINGS}
@@ -348,6 +350,34 @@ def test_a_wrong_schedule_is_refused_by_the_name_of_its_field(
     response = api.post(f"/v1/studies/{study}/schedules", json=body)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"].endswith(field)
+
+
+def test_a_tracker_that_may_not_be_asked_is_refused_as_a_direct_import_is(
+    api: TestClient, study: str, settings: Settings, clock: StandingClock
+) -> None:
+    wanted = {"format": "mlflow", "options": {"url": "https://mlflow.test", "experiment_ids": ["7"]}}
+    elsewhere = {"format": "mlflow", "options": {"url": "https://elsewhere.test", "experiment_ids": ["7"]}}
+    body = {"name": "hourly", "kind": "import", "cron": "0 * * * *"}
+
+    def told(response: Response) -> dict[str, Any]:
+        assert response.status_code == 422
+        return {name: value for name, value in response.json().items() if name != "instance"}
+
+    direct = told(api.post(f"/v1/studies/{study}/imports", json=wanted))
+    assert "mlflow.test:443 is not among the servers that this one may ask (none)" in direct["detail"]
+    assert told(api.post(f"/v1/studies/{study}/schedules", json=body | {"settings": wanted})) == direct
+
+    allowed = settings.model_copy(update={"import_hosts": ("mlflow.test",)})
+    with TestClient(create_app(allowed, clock), base_url=LOCAL, headers=BEARER) as permitted:
+        made = _plan(permitted, study, **body, settings=wanted)
+        url = f"/v1/schedules/{made['id']}"
+        refused = told(permitted.patch(url, json={"settings": elsewhere}, headers={"If-Match": "*"}))
+        assert refused == told(permitted.post(f"/v1/studies/{study}/imports", json=elsewhere))
+        assert permitted.get(url).json()["settings"]["options"]["url"] == "https://mlflow.test"
+    # The list was shortened meanwhile: it can be paused and renamed, and does not begin again.
+    assert api.patch(url, json={"enabled": False, "name": "off"}, headers={"If-Match": "*"}).status_code == 200
+    assert told(api.patch(url, json={"enabled": True}, headers={"If-Match": "*"})) == direct
+    assert api.get(url).json()["enabled"] is False
 
 
 def _report_runs(api: TestClient, study: str) -> None:

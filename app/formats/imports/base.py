@@ -119,6 +119,14 @@ class ImportFormat(ABC, Generic[Chosen]):
     takes: ClassVar[Literal["files", "network", "either"]] = "files"
     options: ClassVar[type[Options]] = Options
 
+    def check(self, trackers: Trackers, options: Chosen) -> None:
+        """Refuse what could never be asked over the network; nobody is asked yet.
+
+        Raises:
+            InvalidInput: naming the option.
+        """
+        del trackers, options
+
     @abstractmethod
     def read(self, source: Source, options: Chosen) -> Reading:
         """What ``source`` holds.

@@ -13,7 +13,7 @@ from pydantic import Field
 from app.formats.imports.base import ImportFormat, LeftOut, Reading, Record, SkipReason, Source, reading_of
 from app.formats.imports.target_words import RULE_IN_WORDS, guess_target
 from app.formats.imports.tracker_fields import TrackerFields, tracker_run
-from app.formats.imports.trackers import TrackerFailed
+from app.formats.imports.trackers import TrackerFailed, Trackers
 from app.formats.remarks import note
 
 _PAGE = 1000
@@ -36,8 +36,12 @@ class Mlflow(ImportFormat[MlflowOptions]):
     takes = "network"
     options = MlflowOptions
 
+    def check(self, trackers: Trackers, options: MlflowOptions) -> None:
+        trackers.check(options.url, "url")
+
     def read(self, source: Source, options: MlflowOptions) -> Reading:
-        url = source.trackers.check(options.url, "url")
+        self.check(source.trackers, options)
+        url = options.url.rstrip("/")
         runs = list(_search(source, url, options))
         return reading_of(
             f"{url}, experiments {', '.join(options.experiment_ids)}"[:500],

@@ -42,8 +42,8 @@ class Trackers:
     wandb_key: str = ""
     transport: httpx.BaseTransport | None = None
 
-    def check(self, url: str, option: str) -> str:
-        """``url`` without a slash at its end, if its origin is on the list.
+    def check(self, url: str, option: str) -> None:
+        """Refuse a ``url`` whose origin is not on the list.
 
         Raises:
             InvalidInput: naming the option and what the list holds.
@@ -58,7 +58,6 @@ class Trackers:
                 f"options.{option}: {origin.scheme}://{origin.host}:{origin.port} is not among the servers that this "
                 f"one may ask ({listed}); an operator lists it in MIXWRIGHT_IMPORT_HOSTS"
             )
-        return url.rstrip("/")
 
     def post(self, url: str, body: Mapping[str, Any], token: str = "") -> dict[str, Any]:
         """The JSON object that a tracker answers to ``body``. ``url`` must have been checked.

@@ -26,7 +26,7 @@ from app.formats.imports.base import (
 )
 from app.formats.imports.target_words import RULE_IN_WORDS, guess_target
 from app.formats.imports.tracker_fields import TrackerFields, flatten, tracker_run
-from app.formats.imports.trackers import TIMEOUT_SECONDS, TrackerFailed
+from app.formats.imports.trackers import TIMEOUT_SECONDS, TrackerFailed, Trackers
 from app.formats.remarks import note
 from mixers.errors import InvalidInput
 
@@ -51,17 +51,22 @@ class Wandb(ImportFormat[WandbOptions]):
     takes = "either"
     options = WandbOptions
 
+    def check(self, trackers: Trackers, options: WandbOptions) -> None:
+        if not options.project:
+            raise InvalidInput(
+                "options.project: names no project; give entity/project, or send a JSON export as a file"
+            )
+        trackers.check(options.url, "url")
+        _package()
+
     def read(self, source: Source, options: WandbOptions) -> Reading:
         if source.files:
             told = source_name(list(source.files))
             runs = [run for name, path in source.files.items() for run in _exported(name, path)]
-        elif options.project:
-            told = f"W&B project {options.project}"
-            runs = _asked(source, options)
         else:
-            raise InvalidInput(
-                "options.project: names no project; give entity/project, or send a JSON export as a file"
-            )
+            self.check(source.trackers, options)
+            told = f"W&B project {options.project}"
+            runs = _asked(source.trackers, options)
         return reading_of(told, lambda: (_record(run, options) for run in runs), guess_target, note(RULE_IN_WORDS))
 
 
@@ -123,18 +128,19 @@ def _parsed(name: str, text: str) -> list[Any]:
     return runs
 
 
-def _asked(source: Source, options: WandbOptions) -> list[Mapping[str, Any]]:
-    url = source.trackers.check(options.url, "url")
+def _package() -> Any:
     try:
-        wandb = import_module("wandb")
+        return import_module("wandb")
     except ImportError:
         raise InvalidInput(
             "the package wandb is not installed on this server, so it cannot ask W&B; send a JSON export as a file"
         ) from None
+
+
+def _asked(trackers: Trackers, options: WandbOptions) -> list[Mapping[str, Any]]:
+    url, wandb = options.url.rstrip("/"), _package()
     try:
-        api = wandb.Api(
-            overrides={"base_url": url}, timeout=int(TIMEOUT_SECONDS), api_key=source.trackers.wandb_key or None
-        )
+        api = wandb.Api(overrides={"base_url": url}, timeout=int(TIMEOUT_SECONDS), api_key=trackers.wandb_key or None)
         # Without lazy=False the settings of every run are fetched one by one.
         found = api.runs(options.project, filters=options.filters or None, per_page=_PAGE, lazy=False)
         runs: list[Mapping[str, Any]] = []

@@ -53,13 +53,13 @@ class ScheduledWork(ABC, Generic[Wishes]):
     kind: ClassVar[str]
     wishes: type[Wishes]
 
-    def check(self, session: Session, study_id: UUID, wishes: Wishes) -> None:
+    def check(self, wishes: Wishes, settings: Settings) -> None:
         """Refuse at the door what would fail at every firing.
 
         Raises:
-            InvalidRequest: naming the setting.
+            InvalidRequest, MixError: naming the setting.
         """
-        del session, study_id, wishes
+        del wishes, settings
 
     @abstractmethod
     def step(self, task: Task[Wishes]) -> Finish:

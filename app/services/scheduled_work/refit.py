@@ -22,6 +22,7 @@ from app.services.recommendations import (
 )
 from app.services.scheduled_work.base import Done, Finish, ScheduledWork, Task, wrong_settings
 from app.services.weights import adopt
+from app.settings import Settings
 from mixers.laws import LAWS
 
 _FIT, _RECOMMENDATION = "fit_id", "recommendation_id"
@@ -44,8 +45,8 @@ class RefitWork(ScheduledWork[Refit]):
     kind = "refit"
     wishes = Refit
 
-    def check(self, session: Session, study_id: UUID, wishes: Refit) -> None:
-        del session, study_id
+    def check(self, wishes: Refit, settings: Settings) -> None:
+        del settings
         for law in wishes.fit.laws or ():
             if law not in LAWS:
                 raise InvalidRequest.of("settings.fit.laws", f"there is no law {law!r}", ", ".join(LAWS))

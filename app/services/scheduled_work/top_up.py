@@ -16,6 +16,7 @@ from app.services.runs import create_runs
 from app.services.scheduled_work.base import Done, Finish, ScheduledWork, Task
 from app.services.studies import find_study
 from app.services.suggestions import suggest
+from app.settings import Settings
 from mixers.designs import DESIGNS
 from proxy_training.spec import ProxySettings
 
@@ -41,8 +42,8 @@ class TopUpWork(ScheduledWork[TopUp]):
     kind = "top-up"
     wishes = TopUp
 
-    def check(self, session: Session, study_id: UUID, wishes: TopUp) -> None:
-        del session, study_id
+    def check(self, wishes: TopUp, settings: Settings) -> None:
+        del settings
         if wishes.design not in DESIGNS:
             raise InvalidRequest.of("settings.design", f"there is no design {wishes.design!r}", ", ".join(DESIGNS))
 
@@ -71,6 +72,8 @@ class TopUpWork(ScheduledWork[TopUp]):
                 return Done({"runs_queued": 0}, message=f"the study has {wishes.runs} such runs already")
             body = RunBatchCreate(runs=wanted)
             made = create_runs(session, task.study_id, body, task.settings.run_max_attempts, task.now).runs
+            if not made:
+                return Done({"runs_queued": 0}, message="the study has a run of each mixture that the design suggests")
             return Done({"runs_queued": len(made), "first_run": str(made[0].id), "last_run": str(made[-1].id)})
 
         return finish

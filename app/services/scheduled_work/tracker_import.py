@@ -6,16 +6,14 @@ need not wait for the end of the job.
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from app.errors import InvalidRequest
 from app.formats.imports import IMPORTS
 from app.schemas.imports import ImportSettings
-from app.services.imports import run_import, source_of
+from app.services.imports import run_import, source_of, trackers_of
 from app.services.scheduled_work.base import Done, Finish, ScheduledWork, Task, wrong_settings
+from app.settings import Settings
 
 
 class TrackerImportWork(ScheduledWork[ImportSettings]):
@@ -24,17 +22,18 @@ class TrackerImportWork(ScheduledWork[ImportSettings]):
     kind = "import"
     wishes = ImportSettings
 
-    def check(self, session: Session, study_id: UUID, wishes: ImportSettings) -> None:
-        del session, study_id
+    def check(self, wishes: ImportSettings, settings: Settings) -> None:
         trackers = [name for name, known in IMPORTS.items() if known.takes != "files"]
         if wishes.format not in trackers:
             raise InvalidRequest.of("settings.format", f"{wishes.format!r} asks no tracker", ", ".join(trackers))
         if wishes.dry_run:
             raise InvalidRequest.of("settings.dry_run", "a schedule that stores nothing has no use", "false")
+        tracker = IMPORTS[wishes.format]
         try:
-            IMPORTS[wishes.format].options.model_validate(wishes.options)
+            options = tracker.options.model_validate(wishes.options)
         except ValidationError as exc:
             raise wrong_settings(exc, "settings.options") from exc
+        tracker.check(trackers_of(settings), options)
 
     def step(self, task: Task[ImportSettings]) -> Finish:
         task.on_progress(0.0, f"asking {task.wishes.format}")
