@@ -1,11 +1,8 @@
-"""An opened corpus folder: token arrays as memory maps, documents as views into them."""
+"""An opened corpus folder: windows of training tokens and validation documents, read as they are asked for."""
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from jaxtyping import Int, UInt
@@ -20,16 +17,17 @@ from proxy_training.manifest import (
     Split,
     read_manifest,
 )
+from proxy_training.token_file import TokenFile
 
 
 class Corpus:
-    """A tokenised corpus; nothing is read until it is asked for, and then by the page."""
+    """A tokenised corpus; nothing of its files is held in memory."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
         self._by_name = {domain.name: domain for domain in manifest.domains}
-        self._maps: dict[str, mmap.mmap] = {}
+        self._opened: dict[str, TokenFile] = {}
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> Corpus:
@@ -66,55 +64,39 @@ class Corpus:
         train = self._domain(domain).train
         return train.bytes / train.tokens
 
-    def train_array(self, domain: str) -> UInt[np.ndarray, " tokens"]:
-        """All training tokens, documents one after another; read-only, mapped from the disk."""
-        return self._tokens(self._domain(domain).train)
-
-    def validation_documents(self, domain: str) -> Sequence[UInt[np.ndarray, " tokens"]]:
-        """The tokens of every validation document. Any first n of them are a fair sample."""
-        split = self._domain(domain).validation
-        self.check_opened()
-        return _Documents(self._tokens(split), self._index(split))
-
-    def validation_bytes(self, domain: str) -> Sequence[int]:
-        """The UTF-8 bytes of every validation document, in the same order."""
-        return self._index(self._domain(domain).validation)[:, 2].tolist()
-
-    def check_opened(self) -> None:
-        """Look again at the sizes of all opened files.
-
-        Reading a map beyond the end of its file kills the process (SIGBUS). A file that is cut short in the moment
-        between this look and the reading still does.
+    def train_windows(self, domain: str, starts: Int[np.ndarray, " n"], tokens: int) -> UInt[np.ndarray, "n tokens"]:
+        """``tokens`` training tokens from each of ``starts`` on, of the domain's documents one after another.
 
         Raises:
-            CorpusError: a file has been cut short since it was opened.
+            CorpusError: the shard has been cut short since it was opened, or cannot be read.
         """
-        for name, mapped in self._maps.items():
-            if (size := mapped.size()) < len(mapped):
-                raise CorpusError(
-                    f"{self.folder / name} was cut short while it was in use, from {len(mapped)} bytes to {size}; "
-                    "build the corpus again"
-                )
+        return self._tokens(self._domain(domain).train).windows(starts, tokens)
+
+    def validation_documents(self, domain: str) -> ValidationDocuments:
+        """Every validation document. Any first n of them are a fair sample.
+
+        Raises:
+            CorpusError: the shard or its index has been cut short since it was opened, or cannot be read.
+        """
+        split = self._domain(domain).validation
+        return ValidationDocuments(self._tokens(split), self._index(split))
 
     def _domain(self, name: str) -> DomainManifest:
         if name not in self._by_name:
             raise CorpusError(f"the corpus {self.folder} has no domain {name!r}; it has {', '.join(self.domains)}")
         return self._by_name[name]
 
-    def _tokens(self, split: Split) -> UInt[np.ndarray, " tokens"]:
-        return self._map(split.shard, np.dtype(self.manifest.dtype).newbyteorder("<"))
+    def _tokens(self, split: Split) -> TokenFile:
+        return self._open(split.shard, np.dtype(self.manifest.dtype).newbyteorder("<"))
 
     def _index(self, split: Split) -> Int[np.ndarray, "documents 3"]:
-        return self._map(split.index, np.dtype("<i8")).reshape(-1, INDEX_COLUMNS)
+        numbers = self._open(split.index, np.dtype("<i8")).part(0, split.documents * INDEX_COLUMNS)
+        return numbers.reshape(-1, INDEX_COLUMNS)
 
-    def _map(self, file: ShardFile, dtype: np.dtype) -> np.ndarray:
-        if file.file not in self._maps:
-            try:
-                with (self.folder / file.file).open("rb") as stream:  # as long as the manifest says, or a ValueError
-                    self._maps[file.file] = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as exc:
-                raise CorpusError(f"{self.folder / file.file} cannot be read: {exc}") from exc
-        return np.frombuffer(self._maps[file.file], dtype=dtype)
+    def _open(self, file: ShardFile, dtype: np.dtype) -> TokenFile:
+        if file.file not in self._opened:
+            self._opened[file.file] = TokenFile(self.folder / file.file, file.bytes, dtype)
+        return self._opened[file.file]
 
 
 def beyond_vocabulary(corpus: Corpus, token: int) -> CorpusError:
@@ -124,22 +106,19 @@ def beyond_vocabulary(corpus: Corpus, token: int) -> CorpusError:
     )
 
 
-class _Documents(Sequence[np.ndarray]):
-    """Documents as views of one token array."""
+class ValidationDocuments:
+    """The tokens of every document, each read when it is asked for.
 
-    def __init__(self, tokens: np.ndarray, index: np.ndarray) -> None:
+    Attributes:
+        token_counts, byte_counts: tokens, and UTF-8 bytes, of every document.
+    """
+
+    def __init__(self, tokens: TokenFile, index: Int[np.ndarray, "documents 3"]) -> None:
         self._tokens = tokens
-        self._index = index
+        self._firsts, self.token_counts, self.byte_counts = index.T
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._firsts)
 
-    @overload
-    def __getitem__(self, at: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, at: slice) -> _Documents: ...
-    def __getitem__(self, at: int | slice) -> np.ndarray | _Documents:
-        if isinstance(at, slice):
-            return _Documents(self._tokens, self._index[at])
-        first, tokens, _ = self._index[at].tolist()
-        return self._tokens[first : first + tokens]
+    def __getitem__(self, at: int) -> UInt[np.ndarray, " tokens"]:
+        return self._tokens.part(int(self._firsts[at]), int(self.token_counts[at]))

@@ -86,7 +86,7 @@ def _windows_by_document(
 ) -> list[tuple[Int[np.ndarray, "s T1"], float]]:
     """The chosen windows of every document of a domain, and the bytes that they predict."""
     documents = corpus.validation_documents(name)
-    lengths = np.array([len(text) for text in documents], dtype=np.int64)
+    lengths = documents.token_counts
     windows = -(-np.maximum(lengths - 1, 0) // context)
     total = int(windows.sum())
     if total == 0:
@@ -97,12 +97,11 @@ def _windows_by_document(
     ends = np.cumsum(windows)
     owner = np.searchsorted(ends, chosen, side="right")
     starts = (chosen - (ends - windows)[owner]) * context
-    text_bytes = corpus.validation_bytes(name)
     found = []
     for index in np.unique(owner):
         rows = _cut(documents[int(index)], starts[owner == index], context)
         predicted = int((rows[:, 1:] != _NOT_PREDICTED).sum())
-        found.append((rows, text_bytes[int(index)] * predicted / int(lengths[index])))
+        found.append((rows, int(documents.byte_counts[index]) * predicted / int(lengths[index])))
     return found
 
 

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int, UInt
-from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field, ValidationError
 
 from proxy_training.corpus_read import Corpus, beyond_vocabulary
@@ -213,13 +212,12 @@ class SequenceSampler:
 
     def _make_block(self, number: int) -> _Block:
         domains, given = self._domains_in(number), self._given_before[number]
-        self._corpus.check_opened()
         tokens = np.empty((len(domains), self.context + 1), dtype=self._corpus.manifest.dtype)
         for j, order in self._orders.items():
             here = np.flatnonzero(domains == j)
             if len(here):
                 starts = order.starts(given[j] + np.arange(len(here)))
-                tokens[here] = sliding_window_view(self._corpus.train_array(self.domains[j]), self.context + 1)[starts]
+                tokens[here] = self._corpus.train_windows(self.domains[j], starts, self.context + 1)
         if tokens.max() >= self._corpus.vocab_size:
             raise beyond_vocabulary(self._corpus, int(tokens.max()))
         return _Block(number, domains, tokens, given)

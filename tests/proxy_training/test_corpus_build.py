@@ -18,14 +18,14 @@ from proxy_training.corpus_config import CorpusConfig, read_config
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import CorpusError
 from proxy_training.readers import base
-from tests.proxy_training.text_corpora import make_corpus, names_in, texts, write_config, write_jsonl
+from tests.proxy_training.text_corpora import make_corpus, names_in, texts, train_tokens_of, write_config, write_jsonl
 
 
 def documents_of(corpus: Corpus, domain: str) -> tuple[set[bytes], set[bytes]]:
     """(training, validation) documents; the training ones found through the index of the manifest."""
     split = next(d for d in corpus.manifest.domains if d.name == domain).train
     rows = np.fromfile(corpus.folder / split.index.file, dtype="<i8").reshape(-1, 3)
-    tokens = corpus.train_array(domain)
+    tokens = train_tokens_of(corpus, domain)
     train = {tokens[first : first + count].tobytes() for first, count, _ in rows}
     return train, {document.tobytes() for document in corpus.validation_documents(domain)}
 
@@ -46,7 +46,7 @@ def test_every_document_is_there_once_and_on_one_side(tmp_path: Path) -> None:
         train, validation = documents_of(corpus, domain)
         assert train | validation == {text.encode() for text in originals}
         assert not train & validation
-        assert corpus.train_tokens(domain) == len(corpus.train_array(domain)) == sum(map(len, train))
+        assert corpus.train_tokens(domain) == len(train_tokens_of(corpus, domain)) == sum(map(len, train))
 
 
 def test_copies_are_dropped_within_and_across_domains_and_counted(tmp_path: Path) -> None:
@@ -82,7 +82,8 @@ def test_a_document_keeps_its_side_when_others_come_and_go(tmp_path: Path) -> No
 def test_the_first_validation_documents_come_from_all_of_the_text(tmp_path: Path) -> None:
     old, new = [f"old {i} " + "x" * 70 for i in range(400)], [f"new {i} " + "x" * 70 for i in range(400)]
     corpus = make_corpus(tmp_path, {"a": [*old, *new]}, validation_fraction=0.5)
-    first = [document.tobytes()[:3] for document in corpus.validation_documents("a")[:100]]
+    documents = corpus.validation_documents("a")
+    first = [documents[number].tobytes()[:3] for number in range(100)]
     # Hypergeometric with mean 50 and standard deviation below 5: outside of 25 .. 75 in less than 1e-6.
     assert 25 < first.count(b"old") < 75
 
@@ -91,7 +92,7 @@ def test_bytes_and_tokens_count_utf8(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, {"greek": texts(2, 40)}, validation_fraction=0.3)
     assert corpus.bytes_per_token("greek") == 1.0
     documents = corpus.validation_documents("greek")
-    assert list(corpus.validation_bytes("greek")) == [len(document) for document in documents]
+    assert documents.byte_counts.tolist() == [len(document) for document in documents]
     assert documents[0].tobytes().decode() in texts(2, 40)
 
 

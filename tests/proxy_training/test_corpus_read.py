@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from proxy_training.corpus_read import Corpus
 from proxy_training.errors import CorpusError
-from tests.proxy_training.text_corpora import make_corpus, texts
+from tests.proxy_training.text_corpora import make_corpus, texts, train_tokens_of
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +37,16 @@ def change_manifest(folder: Path, change: Callable[[dict], None]) -> None:
 def test_what_was_built_is_what_is_read(built: Corpus) -> None:
     assert built.domains == ("a", "b")
     assert (built.tokenizer, built.vocab_size) == ("bytes", 256)
-    assert built.train_array("a").dtype == np.uint8
+    assert train_tokens_of(built, "a").dtype == np.uint8
     documents = built.validation_documents("b")
-    assert len(documents) == len(built.validation_bytes("b")) > 5
+    assert len(documents) == len(documents.byte_counts) > 5
     assert {document.tobytes().decode() for document in documents} < set(texts(1, 40))
-    assert [document.tobytes() for document in documents[2:4]] == [documents[2].tobytes(), documents[3].tobytes()]
+    assert [len(document) for document in documents] == documents.token_counts.tolist()
 
 
 def test_arrays_cannot_be_written_to(built: Corpus) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        built.train_array("a")[0] = 1
+        train_tokens_of(built, "a")[0] = 1
 
 
 def test_a_domain_it_does_not_have_is_refused_by_name(built: Corpus) -> None:
@@ -99,6 +100,25 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> Non
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(CorpusError, match=r"manifest\.json is (not JSON|damaged)"):
         Corpus.open(folder)
+
+
+def test_a_shard_that_is_cut_short_between_two_reads_of_a_batch_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, read = Corpus.open(folder), os.pread
+    shard = corpus.manifest.domains[0].train.shard
+    reads: list[int] = []
+
+    def read_then_cut(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(offset)
+        found = read(descriptor, size, offset)
+        os.truncate(folder / shard.file, 4000)
+        return found
+
+    monkeypatch.setattr(os, "pread", read_then_cut)
+    with pytest.raises(CorpusError, match=f"{shard.file} was cut short .* from {shard.bytes} bytes to 4000; build"):
+        corpus.train_windows("a", np.array([5000, 3000, 3990]), 17)
+    assert reads == [5000, 3000, 3990, 4000]
 
 
 def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:

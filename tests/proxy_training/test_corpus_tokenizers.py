@@ -25,7 +25,7 @@ from proxy_training.json_tokenizer import JsonTokenizer
 from proxy_training.tokenizer import token_dtype
 from proxy_training.training_sample import training_sample
 from tests.proxy_training.corpus_files import write_tokenizer
-from tests.proxy_training.text_corpora import make_corpus, names_in, texts, write_config, write_jsonl
+from tests.proxy_training.text_corpora import make_corpus, names_in, texts, train_tokens_of, write_config, write_jsonl
 
 BPE = {"bpe": {"vocab_size": 300, "sample_bytes": 5000}}
 
@@ -65,7 +65,7 @@ def test_the_first_merge_is_the_commonest_pair() -> None:
 
 def test_a_small_vocabulary_means_few_bytes_a_token_and_small_numbers(corpus: Corpus) -> None:
     assert corpus.vocab_size == 300
-    assert corpus.train_array("a").dtype == np.uint16
+    assert train_tokens_of(corpus, "a").dtype == np.uint16
     assert 1 < corpus.bytes_per_token("a") < 4
     split = corpus.manifest.domains[1]
     assert split.train.bytes + split.validation.bytes == sum(len(text.encode()) for text in texts(2, 40))
@@ -75,8 +75,8 @@ def test_the_tokens_of_a_corpus_are_its_text(corpus: Corpus) -> None:
     tokenizer = JsonTokenizer((corpus.folder / "tokenizer.json").read_bytes())
     found = [tokenizer.decode(document) for document in corpus.validation_documents("b")]
     assert set(found) < set(texts(2, 40))
-    assert [len(text.encode()) for text in found] == list(corpus.validation_bytes("b"))
-    assert tokenizer.decode(corpus.train_array("a")[:50]) in "".join(texts(0, 40))
+    assert [len(text.encode()) for text in found] == corpus.validation_documents("b").byte_counts.tolist()
+    assert tokenizer.decode(train_tokens_of(corpus, "a")[:50]) in "".join(texts(0, 40))
 
 
 def test_the_same_text_gives_the_same_tokeniser_and_other_text_another(corpus: Corpus, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_is_copied_into_the_corpus_and_its_settings_for_models_are_left_a
     assert (corpus.folder / "tokenizer.json").read_bytes() == (tmp_path / "t.json").read_bytes()
     tokenizer = JsonTokenizer((corpus.folder / "tokenizer.json").read_bytes())
     assert {tokenizer.decode(document) for document in corpus.validation_documents("a")} < set(made)
-    assert mark not in corpus.train_array("a")
+    assert mark not in train_tokens_of(corpus, "a")
 
 
 def test_a_corpus_whose_tokeniser_was_exchanged_is_refused(corpus: Corpus, tmp_path: Path) -> None:

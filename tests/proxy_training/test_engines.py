@@ -5,7 +5,9 @@ A cluster and a trainer of the user's own have tests of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,6 +197,34 @@ def test_a_stopped_batch_is_saved_and_goes_on_to_the_losses_of_an_undisturbed_on
 def test_a_folder_that_is_no_corpus_is_named(engine: Engine, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=str(tmp_path)):
         engine.train([Assignment("0", some_runs(corpus, 1)[0])], tmp_path, Recorder())
+
+
+class CutsShort(Recorder):
+    """Somebody else empties a file when the training is under way."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def progressed(self, run_ids: Collection[str], train_tokens: int) -> None:
+        super().progressed(run_ids, train_tokens)
+        os.truncate(self._path, 100)
+
+
+def test_a_shard_that_is_cut_short_in_the_middle_of_a_run_is_named_and_kills_nobody(
+    engine: Engine, corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(corpus.folder, tmp_path / "corpus"))
+    shard = corpus.manifest.domains[1].train.shard
+    watcher = CutsShort(folder / shard.file)
+    # More steps than are read at once.
+    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=LONG)]
+    cut_short = rf"{shard.file} was cut short while it was in use, from {shard.bytes} bytes to 100; build the corpus"
+    with pytest.raises(CorpusError, match=cut_short):
+        engine.train(assignments, folder, watcher)
+    assert len(watcher.progress["0"]) > 10
+    assert watcher.outcomes == {}
+    engine.train(assignments[:1], corpus.folder, Recorder(stop_after_tokens=STEP_TOKENS))  # it is still alive
 
 
 @pytest.mark.parametrize("name", LOCAL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from proxy_training.errors import CorpusError
 from proxy_training.evaluate import ValidationSet, evaluate
 from proxy_training.model import StackedDecoder
 from proxy_training.spec import Measured
-from tests.proxy_training.text_corpora import make_corpus, texts
+from tests.proxy_training.text_corpora import make_corpus, texts, train_tokens_of
 from tests.proxy_training.training_cases import TINY
 
 ALL = 10_000
@@ -66,16 +66,25 @@ def test_a_loss_is_all_bits_over_all_bytes(corpus: Corpus, decoder: StackedDecod
             assert losses[name].nats_per_token_stderr == pytest.approx(stderr * math.log(2), rel=1e-3)
 
 
+class Documents(list[np.ndarray]):
+    """Validation documents that lie in no file."""
+
+    def __init__(self, documents: Iterable[np.ndarray], byte_counts: Iterable[int]) -> None:
+        super().__init__(documents)
+        self.token_counts = np.array([len(text) for text in self])
+        self.byte_counts = np.array(list(byte_counts))
+
+
 def test_bytes_are_counted_and_not_tokens(corpus: Corpus, decoder: StackedDecoder) -> None:
     class TwoBytesAToken:
         """The corpus, had every token stood for two bytes."""
 
         domains, vocab_size = corpus.domains, corpus.vocab_size
-        validation_documents = staticmethod(corpus.validation_documents)
 
         @staticmethod
-        def validation_bytes(domain: str) -> list[int]:
-            return [2 * count for count in corpus.validation_bytes(domain)]
+        def validation_documents(domain: str) -> Documents:
+            documents = corpus.validation_documents(domain)
+            return Documents(documents, 2 * documents.byte_counts)
 
     as_it_is = losses_of(decoder, ValidationSet.of(corpus, TINY.context, ALL), [0])[0]
     doubled = losses_of(decoder, ValidationSet.of(TwoBytesAToken(), TINY.context, ALL), [0])[0]  # type: ignore[arg-type]
@@ -101,15 +110,11 @@ class Written:
     domains, vocab_size = ("a",), 1000
 
     def __init__(self, documents: Sequence[Sequence[int]], text_bytes: Sequence[int]) -> None:
-        self._documents, self._bytes = [np.array(text) for text in documents], list(text_bytes)
+        self._documents = Documents([np.array(text) for text in documents], text_bytes)
 
-    def validation_documents(self, domain: str) -> list[np.ndarray]:
+    def validation_documents(self, domain: str) -> Documents:
         assert domain == "a"
         return self._documents
-
-    def validation_bytes(self, domain: str) -> list[int]:
-        assert domain == "a"
-        return self._bytes
 
 
 def measured_by_hand(corpus: Written) -> Measured:
@@ -159,7 +164,7 @@ def test_no_document_that_is_measured_was_ever_trained_on(tmp_path: Path) -> Non
     held_out = {
         hashlib.sha256(text.tobytes()).hexdigest() for name in domains for text in corpus.validation_documents(name)
     }
-    trained_on = b"|".join(corpus.train_array(name).tobytes() for name in domains)
+    trained_on = b"|".join(train_tokens_of(corpus, name).tobytes() for name in domains)
     by_hash = {hashlib.sha256(text.encode()).hexdigest(): text.encode() for text in first + second}
     assert 20 < len(held_out) < 50
     assert held_out < by_hash.keys()
@@ -191,12 +196,9 @@ def test_one_document_has_no_standard_error(tmp_path: Path, decoder: StackedDeco
         domains, vocab_size = corpus.domains, corpus.vocab_size
 
         @staticmethod
-        def validation_documents(domain: str) -> list[np.ndarray]:
-            return [corpus.validation_documents(domain)[0]]
-
-        @staticmethod
-        def validation_bytes(domain: str) -> list[int]:
-            return list(corpus.validation_bytes(domain))[:1]
+        def validation_documents(domain: str) -> Documents:
+            documents = corpus.validation_documents(domain)
+            return Documents([documents[0]], documents.byte_counts[:1])
 
     measured = losses_of(decoder, ValidationSet.of(OneDocument(), TINY.context, ALL), [0])[0]["a"]  # type: ignore[arg-type]
     assert measured.stderr is None
@@ -217,12 +219,8 @@ def test_documents_of_one_token_cannot_be_measured(tmp_path: Path) -> None:
         domains, vocab_size = ("crumbs",), 256
 
         @staticmethod
-        def validation_documents(domain: str) -> list[np.ndarray]:
-            return {"crumbs": [np.array([65], dtype=np.uint8)]}[domain]
-
-        @staticmethod
-        def validation_bytes(domain: str) -> list[int]:
-            return {"crumbs": [1]}[domain]
+        def validation_documents(domain: str) -> Documents:
+            return {"crumbs": Documents([np.array([65], dtype=np.uint8)], [1])}[domain]
 
     with pytest.raises(CorpusError, match="'crumbs' has no validation document of two tokens"):
         ValidationSet.of(Crumbs(), TINY.context, ALL)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from proxy_training.corpus_read import Corpus
 from proxy_training.errors import CorpusError, SpecError
 from proxy_training.sampler import SequenceSampler, WeightChange
 from proxy_training.spec import ModelSpec, ProxySpec
-from tests.proxy_training.text_corpora import make_corpus, proxy_spec, texts
+from tests.proxy_training.text_corpora import make_corpus, proxy_spec, texts, train_tokens_of
 
 CONTEXT = 16
 NAMES = ("latin", "more latin", "greek")
@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def by_domain(corpus: Corpus, sampler: SequenceSampler) -> dict[str, list[bytes]]:
     """The sequences of every domain in the order in which the run saw them, told apart by their alphabets."""
-    texts_of = {name: corpus.train_array(name).tobytes() for name in corpus.domains}
+    texts_of = {name: train_tokens_of(corpus, name).tobytes() for name in corpus.domains}
     seen: dict[str, list[bytes]] = defaultdict(list)
     for step in range(sampler.steps):
         for row in sampler.batch(step):
@@ -162,18 +162,20 @@ def test_weights_that_cannot_be_are_refused_and_nothing_changes(
 
 
 @pytest.mark.parametrize(
-    ("mapped", "reason"),
-    [(True, r"was cut short while it was in use, from \d+ bytes to 5000"), (False, "cannot be read")],
+    ("in_use", "reason"),
+    [(True, r"was cut short while it was in use, from \d+ bytes to 5000; build"), (False, "cannot be read")],
 )
-def test_a_shard_that_is_cut_short_while_it_is_in_use_is_an_error_and_no_crash(
-    mapped: bool, reason: str, tmp_path: Path
+def test_a_shard_that_is_damaged_after_the_corpus_was_opened_is_an_error_that_names_it(
+    in_use: bool, reason: str, tmp_path: Path
 ) -> None:
     corpus = make_corpus(tmp_path, {"a": texts(0, 200)}, validation_fraction=0.3, context=CONTEXT)
     sampler = SequenceSampler(corpus, proxy_spec(corpus, (4096, {"a": 1.0})))
-    if mapped:
-        corpus.train_array("a")
     shard = corpus.folder / corpus.manifest.domains[0].train.shard.file
-    os.truncate(shard, 5000)
+    if in_use:
+        train_tokens_of(corpus, "a")
+        os.truncate(shard, 5000)
+    else:
+        shard.unlink()
     with pytest.raises(CorpusError, match=f"{shard.name} {reason}"):
         sampler.batch(0)
 
@@ -187,7 +189,7 @@ def test_a_token_beyond_the_vocabulary_is_an_error_of_the_corpus(tmp_path: Path)
 
 
 def test_an_epoch_shows_every_window_once_and_the_next_one_in_another_order(corpus: Corpus) -> None:
-    tokens = corpus.train_array("latin")
+    tokens = train_tokens_of(corpus, "latin")
     windows = (len(tokens) - 1) // CONTEXT
     cut = {tokens[i * CONTEXT : (i + 1) * CONTEXT + 1].tobytes() for i in range(windows)}
     run = SequenceSampler(corpus, proxy_spec(corpus, (2 * windows * CONTEXT, {"latin": 1}), batch=1))
@@ -202,7 +204,7 @@ def test_labels_are_the_text_that_follows(corpus: Corpus) -> None:
     batch = run.batch(3)
     assert batch.shape == (4, CONTEXT + 1)
     assert batch.dtype == np.int64
-    text = corpus.train_array("greek").tobytes()
+    text = train_tokens_of(corpus, "greek").tobytes()
     for row in batch:
         assert row.astype(np.uint8).tobytes() in text
 
@@ -233,7 +235,7 @@ def test_realised_stages_are_those_of_the_batches(
         patch.setattr(sampler_module, "_BLOCK_SEQUENCES", block)
         run = SequenceSampler(corpus, proxy_spec(corpus, (tokens, first), (96, second), (4096 - tokens, first)))
     steps = run.steps
-    texts_of = {name: corpus.train_array(name).tobytes() for name in NAMES}
+    texts_of = {name: train_tokens_of(corpus, name).tobytes() for name in NAMES}
     rows = [row.astype(np.uint8).tobytes() for step in range(steps) for row in run.batch(step)]
     seen = [next(name for name, text in texts_of.items() if row in text) for row in rows]
     stages = run.realised_stages(steps)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from jaxtyping import UInt
 
 from proxy_training.corpus_build import build_corpus
 from proxy_training.corpus_config import read_config
@@ -47,6 +48,11 @@ def make_corpus(folder: Path, domains: Mapping[str, Sequence[str]], **keys: obje
     files = {name: [f"{number}.jsonl"] for number, name in enumerate(domains)}
     build_corpus(read_config(write_config(folder, files, **keys)), folder / "corpus", overwrite=True)
     return Corpus.open(folder / "corpus", verify=True)
+
+
+def train_tokens_of(corpus: Corpus, domain: str) -> UInt[np.ndarray, " tokens"]:
+    """All training tokens of a domain, documents one after another."""
+    return corpus.train_windows(domain, np.array([0]), corpus.train_tokens(domain))[0]
 
 
 def proxy_spec(corpus: Corpus, *stages: tuple[int, Mapping[str, float]], seed: int = 0, batch: int = 4) -> ProxySpec:
