@@ -36,6 +36,11 @@ def children_of(parent: int) -> dict[int, str]:
     return {pid: command for pid, (above, command) in _processes().items() if above == parent}
 
 
+def spawned_by(parent: int) -> list[int]:
+    """The worker processes that ``parent`` has started through Python's multiprocessing."""
+    return sorted(pid for pid, command in children_of(parent).items() if "spawn_main" in command)
+
+
 def descendants_of(ancestor: int) -> dict[int, str]:
     """The living processes that stem from ``ancestor``, with their command lines."""
     processes = _processes()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from app.settings import Settings
 from proxy_training.spec import ProxySettings
 from tests.acceptance.instant_agent import CORPUS, loss_of
 from tests.app.postgres_server import NoPostgres, PostgresServer
+from tests.quiet_ports import quiet_port
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +70,7 @@ class Scene:
     """A service, its agents and its database, all of which can be killed."""
 
     def __init__(self, folder: Path, postgres: PostgresServer | None, stack: ExitStack) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = quiet_port()
         self.url = f"http://127.0.0.1:{port}"
         self.settings = Settings(data_dir=folder, database_url=postgres.url if postgres else None)
         environment = {

@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own, for tests and benchmarks: made in a temporary folder, gone at the end.
 
-It listens on a free port of 127.0.0.1 and trusts everybody there. It survives being killed, not the crash of the
-machine: nothing is forced onto the disk.
+It listens on a port of 127.0.0.1 that nobody else is given, and trusts everybody there. It survives being killed, not
+the crash of the machine: nothing is forced onto the disk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+from tests.quiet_ports import quiet_port
 
 # Where distributions keep programs that they leave out of PATH.
 _USUAL_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -58,7 +59,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="mw-pg-", dir=_memory()))
         self._server: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = quiet_port()
         try:
             if os.getuid() == 0:
                 shutil.chown(self.folder, _USER)
@@ -181,9 +182,3 @@ def _memory() -> Path | None:
 
 def _version(folder: Path) -> int:
     return max((int(number) for number in re.findall(r"\d+", str(folder))), default=0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

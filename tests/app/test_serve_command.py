@@ -22,7 +22,7 @@ from app.schemas.fits import FitCreate
 from app.schemas.runs import RunCreate
 from app.schemas.studies import DomainIn, StudyCreate, TargetIn
 from app.settings import Settings
-from tests.waiting import alive, soon
+from tests.waiting import PATIENCE_SECONDS, alive, children_of, soon
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,11 +60,9 @@ class Service:
         return Client(self.url(), local_key(self.data))
 
     def children(self) -> list[int]:
-        """Of all its threads: the system counts a child as that of the thread that started it."""
-        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(child) for thread in threads for child in thread.read_text().split()]
+        return sorted(children_of(self.process.pid))
 
-    def finish(self, seconds: float = 30) -> int:
+    def finish(self, seconds: float = PATIENCE_SECONDS) -> int:
         code = self.process.wait(seconds)
         self._out.close()
         return code
@@ -116,7 +114,7 @@ def test_the_service_runs_replaces_a_dead_worker_and_ends_as_a_whole(start: Call
 
     (worker,) = service.children()
     os.kill(worker, signal.SIGKILL)
-    assert soon(lambda: any(alive(pid) for pid in service.children() if pid != worker))
+    assert soon(lambda: any(pid != worker for pid in service.children()))
     _use(service)
 
     tree = service.children()
@@ -137,7 +135,7 @@ def test_no_process_outlives_kill_9_and_the_next_start_goes_on(start: Callable[.
     assert len(tree) == 1
     service.process.kill()
     service.finish()
-    assert soon(lambda: not any(alive(pid) for pid in tree), 15)
+    assert soon(lambda: not any(alive(pid) for pid in tree))
 
     again = start("--port", "0", "--workers", "0")
     with again.client() as client:

@@ -27,7 +27,7 @@ from proxy_training.spec import ModelSpec, ProxySettings
 from proxy_training.work import Assignment, Failure, Outcome
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, Recorder, some_runs
-from tests.waiting import alive, soon
+from tests.waiting import PATIENCE_SECONDS, alive, children_of, soon
 
 LONG = 100_000  # steps: more than a test waits for
 
@@ -74,7 +74,7 @@ class Batch(Recorder):
 
     def stop(self) -> None:
         self._enough.set()
-        self.over.result(30)
+        self.over.result(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -85,17 +85,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def workers_of(parent: int) -> list[int]:
     """The worker processes that ``parent`` has started and that still run."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and alive(int(folder.name)):
-            try:
-                after_name = (folder / "stat").read_text().rpartition(")")[2].split()
-                is_worker = b"slot_worker" in (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if is_worker and int(after_name[1]) == parent:
-                found.append(int(folder.name))
-    return sorted(found)
+    return sorted(pid for pid, command in children_of(parent).items() if "slot_worker" in command)
 
 
 @pytest.mark.slow
@@ -103,7 +93,7 @@ def test_a_killed_worker_fails_its_runs_and_no_others_and_is_replaced(
     engine: SubprocessEngine, corpus: Corpus, threads: ThreadPoolExecutor
 ) -> None:
     batches = [Batch(engine, corpus, threads, LONG) for _ in range(2)]
-    assert soon(lambda: all(batch.under_way() for batch in batches), 60)
+    assert soon(lambda: all(batch.under_way() for batch in batches))
     pid = workers_of(os.getpid())[0]
     os.kill(pid, signal.SIGKILL)
     assert soon(lambda: any(batch.over.done() for batch in batches))
@@ -117,7 +107,7 @@ def test_a_killed_worker_fails_its_runs_and_no_others_and_is_replaced(
     seen = len(other.progress["0"])
     assert soon(lambda: len(other.progress["0"]) > seen)
     replaced = Batch(engine, corpus, threads, steps=3)
-    replaced.over.result(60)
+    replaced.over.result(PATIENCE_SECONDS)
     assert replaced.result("0").status == "succeeded"
     assert pid not in workers_of(os.getpid())
     assert len(workers_of(os.getpid())) == 2
