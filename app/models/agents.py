@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import String
@@ -24,5 +25,7 @@ class Agent(Base):
     study_id: Mapped[UUID | None]
     # An agent that drains gets no new runs.
     draining: Mapped[bool] = mapped_column(default=False)
+    # Those that its last claim asked for runs of.
+    corpus_hashes: Mapped[list[Any]] = mapped_column(default=list)
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]

@@ -33,6 +33,9 @@ class Run(Base):
         Index("ix_runs_lease", "state", "lease_expires_at"),
         Index("ix_runs_agent", "agent_id", "id"),
         Index("ix_runs_recommendation", "recommendation_id", "id"),
+        # How many wait for each corpus, and which run is like another one.
+        Index("ix_runs_waiting", "study_id", "state", "corpus_hash"),
+        Index("ix_runs_content", "study_id", "content_key"),
         Index("ix_runs_external", "study_id", "external_id", unique=True),
     )
 
@@ -45,10 +48,14 @@ class Run(Base):
     source: Mapped[RunSource]
     fidelity: Mapped[RunFidelity]
     exclude_from_fit: Mapped[bool]
+    # The mean of the stages, where there are several.
     weights: Mapped[dict[str, Any]]
+    stages: Mapped[list[Any] | None]
     seed: Mapped[int] = mapped_column(BigInteger)
     settings: Mapped[dict[str, Any] | None]
     batch_key: Mapped[str | None] = mapped_column(String(64))
+    # Equal for runs that train the same (``services/run_content.py``).
+    content_key: Mapped[str | None] = mapped_column(String(32))
     corpus_hash: Mapped[str | None] = mapped_column(Text)
     model_params: Mapped[int | None] = mapped_column(BigInteger)
     train_tokens: Mapped[int | None] = mapped_column(BigInteger)
@@ -77,6 +84,11 @@ class Run(Base):
     def priority(self) -> int:
         """The higher, the earlier."""
         return -self.queue_rank
+
+    @property
+    def realised_stages(self) -> list[Any] | None:
+        """What each of several stages was trained on, as its agent reported."""
+        return (self.result or {}).get("realised_stages") or None
 
 
 class Measurement(Base):

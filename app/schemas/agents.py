@@ -32,7 +32,7 @@ class AgentUpdate(Body):
 
 
 class AgentRead(Answer):
-    VOLATILE: ClassVar[frozenset[str]] = frozenset({"state", "run_ids", "last_seen_at"})
+    VOLATILE: ClassVar[frozenset[str]] = frozenset({"state", "run_ids", "last_seen_at", "corpus_hashes"})
 
     id: UUID
     study_id: UUID | None = Field(description="the one study that its key is bound to, if any")
@@ -40,6 +40,7 @@ class AgentRead(Answer):
     hostname: str
     device: str
     draining: bool
+    corpus_hashes: list[str] = Field(description="the corpora that its last claim asked for runs of")
     state: AgentState
     run_ids: list[UUID] = Field(description="the runs that it holds")
     created_at: datetime

@@ -25,6 +25,11 @@ class RunFilter(Body):
     fidelity: RunFidelity = Field(
         default=RunFidelity.TRAINED, description="runs of this fidelity; the two are never fitted together"
     )
+    staged: bool = Field(
+        default=False,
+        description="also runs of several stages, each as the mean of its stages weighted by tokens; laws know "
+        "mixtures that do not change",
+    )
     purposes: list[Annotated[str, Field(max_length=50)]] | None = Field(
         default=None, min_length=1, description="runs of these purposes only"
     )
@@ -33,7 +38,7 @@ class RunFilter(Body):
 
 class FitCreate(Body):
     laws: list[str] | None = Field(default=None, description="names of laws; every law when left out")
-    runs: RunFilter | None = Field(default=None, description="every measured run when left out")
+    runs: RunFilter | None = Field(default=None, description="every measured run of one mixture when left out")
     folds: int = Field(default=5, ge=2, le=50)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -137,7 +142,8 @@ class FitRead(Answer):
     runs_excluded: int = Field(description="measured runs that are flagged, or whose weights moved while they trained")
     targets_left_out: list[str] = Field(description="no run has measured these targets yet")
     runs_filtered: int = Field(
-        description="measured runs that the filter of this fit keeps out, with all of the other fidelity"
+        description="measured runs that the filter of this fit keeps out, with all of the other fidelity and, unless "
+        "it asks for them, those of several stages"
     )
     runs_hash: str
     chosen_law: str | None

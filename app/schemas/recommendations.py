@@ -8,20 +8,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.schemas.common import Answer, Body, Name, Weights
+from app.schemas.common import Answer, Body, Name
 from app.schemas.fits import Interval, LawFidelity, MixturePrediction
 from app.schemas.jobs import JobState
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.stages import StageCreate
 from app.schemas.wishes import Constraints, Objective
 from proxy_training.spec import ProxySettings, Stage
-
-
-class StageCreate(Body):
-    """Weights from one token of the run (inclusive) to another (exclusive)."""
-
-    from_token: int = Field(ge=0, le=10**18)
-    to_token: int = Field(ge=1, le=10**18)
-    weights: Weights
 
 
 class RecommendationCreate(Body):
@@ -162,6 +155,10 @@ class Provenance(Answer):
     runs: int
     run_fidelity: RunFidelity = Field(
         default=RunFidelity.TRAINED, description="merged: the law knows averages of models alone"
+    )
+    staged_runs: int = Field(
+        default=0,
+        description="how many of them changed their weights on the way; each counted as the mean of its stages",
     )
     runs_hash: str
     domain_set_id: UUID

@@ -11,7 +11,8 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from app.schemas.common import Answer, Body, Moment, Name, NonNegative, Weights
 from app.schemas.run_fidelity import RunFidelity
-from proxy_training.spec import ProxySettings
+from app.schemas.stages import StageCreate
+from proxy_training.spec import ProxySettings, Stage
 
 
 class SuggestionCreate(Body):
@@ -84,9 +85,19 @@ class LossPoint(Body):
 
 
 class RunCreate(Body):
-    """Either ``settings`` (queue it for an agent) or ``losses`` (it was trained elsewhere)."""
+    """Either ``settings`` (queue it for an agent) or ``losses`` (it was trained elsewhere).
 
-    weights: Weights
+    Either ``weights``, or ``stages`` of weights that change on the way. A run of several stages is no run on the mean
+    of its stages: fits leave it out unless they ask for it (``staged``).
+    """
+
+    weights: Weights | None = Field(default=None, description="of the whole run")
+    stages: list[StageCreate] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="weights by tokens, from token 0 to the last one of the run and without gaps",
+    )
     settings: ProxySettings | None = None
     seed: int = Field(default=0, ge=0, lt=2**31)
     label: Label = ""
@@ -110,6 +121,8 @@ class RunCreate(Body):
     def _one_of_two(self) -> Self:
         if (self.settings is None) == (self.losses is None):
             raise ValueError("give either settings (to queue the run) or losses (of a run trained elsewhere)")
+        if (self.weights is None) == (self.stages is None):
+            raise ValueError("give either weights (of the whole run) or stages (weights that change on the way)")
         if self.settings is None:
             return self
         if self.model_params or self.train_tokens:
@@ -135,6 +148,7 @@ class RunFilter(Body):
     purpose: Purpose | None = None
     source: RunSource | None = None
     fidelity: RunFidelity | None = None
+    staged: bool | None = Field(default=None, description="whether the weights change on the way, in several stages")
     label: Label | None = Field(default=None, description="a part of the label, in small or capital letters")
     exclude_from_fit: bool | None = None
     recommendation_id: UUID | None = None
@@ -158,7 +172,19 @@ class RunsCancelled(Answer):
 
 
 class RunBatchCreate(Body):
+    """What the study has already is not queued again: a run of equal weights or stages, settings and seed that waits,
+    is in work, has succeeded or was pruned. Verifications do not count, nor do runs on domains that have changed."""
+
     runs: list[RunCreate] = Field(min_length=1, max_length=10_000)
+    repeat: bool = Field(default=False, description="queue again what the study has already; nothing is skipped")
+
+
+class SkippedRun(Answer):
+    """A run that was not queued, because there is one like it."""
+
+    index: int = Field(description="its place among the runs of the call, from 0")
+    run_id: UUID = Field(description="the run that is there")
+    state: RunState
 
 
 class RunRead(Answer):
@@ -166,7 +192,7 @@ class RunRead(Answer):
     VOLATILE: ClassVar[frozenset[str]] = frozenset(
         {
             "state", "attempt", "max_attempts", "agent_id", "lease_expires_at", "progress_tokens", "losses",
-            "realised_weights", "wall_seconds", "error", "started_at", "finished_at",
+            "realised_weights", "realised_stages", "wall_seconds", "error", "started_at", "finished_at",
         }
     )  # fmt: skip
 
@@ -180,7 +206,8 @@ class RunRead(Answer):
     fidelity: RunFidelity
     exclude_from_fit: bool
     priority: int
-    weights: dict[str, float]
+    weights: dict[str, float] = Field(description="of all its tokens; with stages their mean, weighted by tokens")
+    stages: list[Stage] | None = Field(description="where the weights change on the way: at least two")
     seed: int
     model_params: int | None
     train_tokens: int | None
@@ -191,6 +218,9 @@ class RunRead(Answer):
     progress_tokens: int
     losses: dict[str, Loss] | None
     realised_weights: dict[str, float] | None
+    realised_stages: list[Stage] | None = Field(
+        description="the shares of the domains in the whole sequences that were trained in each of several stages"
+    )
     wall_seconds: float | None
     error: str | None
     recommendation_id: UUID | None
@@ -202,7 +232,8 @@ class RunRead(Answer):
 
 
 class RunsCreated(Answer):
-    runs: list[RunRead]
+    runs: list[RunRead] = Field(description="those that were made")
+    skipped: list[SkippedRun] = Field(default=[], description="those that the study has already, in their order")
     renormalised: int = Field(description="how many runs had weights off by rounding")
 
 

@@ -24,11 +24,12 @@ from app.services.pages import page
 # Longer than an agent waits between two calls, whether it works, has nothing to do or cannot reach the service.
 _SILENT_AFTER = timedelta(minutes=1)
 
+_PLAIN = {"synchronize_session": False}
 _SEEN = (
     update(Agent)
     .where(Agent.id == bindparam("agent_id"))
     .values(last_seen_at=bindparam("now"))
-    .returning(Agent.id, Agent.draining, Agent.study_id)
+    .returning(Agent.id, Agent.draining, Agent.study_id, Agent.corpus_hashes)
 )
 
 
@@ -39,13 +40,20 @@ class SeenAgent:
     id: UUID
     draining: bool
     study_id: UUID | None
+    corpus_hashes: Sequence[str]
 
 
 def register_agent(session: Session, body: AgentCreate, now: datetime) -> AgentRead:
     """A process registers once, when it starts. That of a key bound to a study works for that study only."""
     study_id = caller(session).study_id
     agent = Agent(
-        id=new_id(now), study_id=study_id, draining=False, created_at=now, last_seen_at=now, **body.model_dump()
+        id=new_id(now),
+        study_id=study_id,
+        draining=False,
+        corpus_hashes=[],
+        created_at=now,
+        last_seen_at=now,
+        **body.model_dump(),
     )
     session.add(agent)
     data = {"name": agent.name}
@@ -97,7 +105,22 @@ def seen_agent(session: Session, agent_id: UUID, now: datetime) -> SeenAgent:
     row = session.connection().execute(_SEEN, {"agent_id": agent_id, "now": now}).one_or_none()
     if row is None or bound not in (None, row.study_id):
         raise NotFound(f"there is no agent {agent_id}; register with POST /v1/agents first")
-    return SeenAgent(row.id, row.draining, row.study_id)
+    return SeenAgent(row.id, row.draining, row.study_id, row.corpus_hashes)
+
+
+def announce(session: Session, agent: SeenAgent, corpus_hashes: Sequence[str]) -> None:
+    """Note the corpora that an agent asks for runs of. The caller commits."""
+    named = sorted(set(corpus_hashes))
+    if named != agent.corpus_hashes:  # they hardly ever change, and claims are many
+        session.execute(update(Agent).where(Agent.id == agent.id).values(corpus_hashes=named), execution_options=_PLAIN)
+
+
+def takers(session: Session, now: datetime) -> list[SeenAgent]:
+    """The agents that are alive and take new runs, whosoever they are: not silent, and not draining."""
+    at_work = select(Run.agent_id).where(Run.state == RunState.LEASED)
+    alive = (Agent.last_seen_at >= now - _SILENT_AFTER) | Agent.id.in_(at_work)
+    columns = select(Agent.id, Agent.draining, Agent.study_id, Agent.corpus_hashes)
+    return [SeenAgent(*row) for row in session.execute(columns.where(alive, Agent.draining.is_(False)))]
 
 
 def _find(session: Session, agent_id: UUID, for_update: bool = False) -> Agent:
@@ -128,6 +151,7 @@ def _shown(agent: Agent, run_ids: list[UUID], now: datetime) -> AgentRead:
         hostname=agent.hostname,
         device=agent.device,
         draining=agent.draining,
+        corpus_hashes=agent.corpus_hashes,
         state=state,
         run_ids=run_ids,
         created_at=agent.created_at,

@@ -5,7 +5,8 @@ settings and were measured after as many tokens: finished, in work or pruned. A 
 ``PercentilePruner``, and, with one run after the other reaching the next measurement, the asynchronous successive
 halving of Li et al. (2020), *A System for Massively Parallel Hyperparameter Tuning*, algorithm 2.
 
-Runs of a verification are neither given up nor compared with: they are few, and of mixtures that were chosen. A run
+Runs of a verification are neither given up nor compared with: they are few, and of mixtures that were chosen. Nor are
+runs of several stages, which say little before their last one. A run
 that a rule has stopped once and that a user has queued again is trained to its end.
 """
 
@@ -33,9 +34,9 @@ from proxy_training.spec import EarlyStopping
 _PEERS = 1000
 _COMPARED = (RunState.LEASED, RunState.SUCCEEDED, RunState.PRUNED)
 
-_ABOUT = select(Run.id, Run.study_id, Run.batch_key, Run.train_tokens, Run.settings, Run.recommendation_id).where(
-    Run.id.in_(bindparam("run_ids", expanding=True))
-)
+_ABOUT = select(
+    Run.id, Run.study_id, Run.batch_key, Run.train_tokens, Run.settings, Run.recommendation_id, Run.stages
+).where(Run.id.in_(bindparam("run_ids", expanding=True)))
 _PRUNED_BEFORE = select(RunAttempt.run_id).where(
     RunAttempt.run_id.in_(bindparam("run_ids", expanding=True)), RunAttempt.outcome == AttemptOutcome.PRUNED
 )
@@ -47,6 +48,7 @@ _MEASURED_THERE = (
         Run.batch_key == bindparam("batch_key"),
         Run.study_id == bindparam("study_id"),
         Run.recommendation_id.is_(None),
+        Run.stages.is_(None),
         Measurement.train_tokens == bindparam("tokens"),
     )
     .order_by(Run.id.desc())
@@ -115,7 +117,7 @@ def _judge(swarm: _Swarm, run_id: UUID, losses: Mapping[str, Any], rule: EarlySt
 def _rule(run: Row, tokens: int) -> EarlyStopping | None:
     """The rule that judges a run of these settings after so many tokens."""
     told = (run.settings or {}).get("early_stopping")
-    if told is None or run.recommendation_id is not None:
+    if told is None or run.recommendation_id is not None or run.stages is not None:
         return None
     rule = EarlyStopping.model_validate(told)
     return rule if rule.judges(tokens, run.train_tokens) else None

@@ -25,6 +25,7 @@ from app.services.jobs import cancel_job, new_job, require_succeeded
 from app.services.observations import (
     content_hash,
     count_of_other_fidelity,
+    count_staged,
     count_stranded,
     measured_runs,
     runs_of_fit,
@@ -49,11 +50,12 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
     """
     study = find_study(session, study_id)
     laws = _known_laws(body.laws)
-    fidelity = RunFidelity.TRAINED if body.runs is None else body.runs.fidelity
-    measured = measured_runs(session, study, fidelity)
-    other = count_of_other_fidelity(session, study, fidelity)
+    asked = body.runs or RunFilter()
+    measured = measured_runs(session, study, asked.fidelity, asked.staged)
+    other = count_of_other_fidelity(session, study, asked.fidelity)
+    staged = 0 if asked.staged else count_staged(session, study, asked.fidelity)
     if len(measured) == 0:
-        raise Conflict(_no_run(study.id, fidelity, other))
+        raise Conflict(_no_run(study.id, asked.fidelity, other, staged))
     runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
     runs, unmeasured = _measured_targets(runs)
     scale = largest_scale(runs)
@@ -66,7 +68,7 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
         runs_used=len(runs),
         runs_left_out=count_stranded(session, [study]).get(study.id, 0),
         runs_excluded=count_excluded(session, study.id),
-        runs_filtered=len(measured) - len(runs) + other,
+        runs_filtered=len(measured) - len(runs) + other + staged,
         run_filter=None if body.runs is None else body.runs.model_dump(mode="json"),
         targets_used=len(study.targets),
         targets_left_out=unmeasured,
@@ -78,8 +80,10 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
     )
 
 
-def _no_run(study_id: UUID, fidelity: RunFidelity, other: int) -> str:
+def _no_run(study_id: UUID, fidelity: RunFidelity, other: int, staged: int) -> str:
     there = f"; there are {other} of the other fidelity, for a fit that asks for them in runs.fidelity" if other else ""
+    if staged:
+        there += f"; there are {staged} of several stages, for a fit that asks for them by runs.staged"
     asked = "" if fidelity is RunFidelity.TRAINED and not other else f" of fidelity {fidelity}"
     return (
         f"study {study_id} has no measured run{asked} that may enter a fit{there}; "

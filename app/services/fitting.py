@@ -15,6 +15,8 @@ from app.law_choice import distrust, trusted_report
 from app.models import Fit, LawResult
 from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
 from app.services.fits import fidelity_of, fitted_runs
+from app.services.observations import count_staged_of_fit
+from app.services.stages import about_staged_runs
 from mixers.fidelity import compare, fit_calibrated
 from mixers.law_report import LawReport
 from mixers.types import Observations
@@ -35,6 +37,7 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
     with database.read() as session:
         fit = session.scalars(select(Fit).where(Fit.job_id == job_id)).one()
         runs = fitted_runs(session, fit)
+        staged = count_staged_of_fit(session, fit)
     comparison = compare(
         runs,
         fit.laws,
@@ -53,6 +56,7 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
         remarks = [sentence, *remarks]
     if fidelity_of(fit) is RunFidelity.MERGED:
         remarks = [ABOUT_MERGED, *remarks]
+    remarks = [*about_staged_runs(staged, fit.runs_used), *remarks]
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)

@@ -17,6 +17,7 @@ from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import RunSource, RunState
 from app.services.domain_versions import carried_names, stranded_versions
 from app.services.mixtures import domains_of, targets_of, vector
+from app.services.run_content import KNOWN
 from mixers.types import Domains, Observations, Targets
 
 # SQLite takes a limited number of values in one statement.
@@ -31,13 +32,19 @@ _MAY_ENTER_A_FIT = (
     Run.source != RunSource.ADAPTIVE,
     Run.losses.is_not(None),
 )
+# A law is of mixtures that do not change: the mean of the stages is no mixture that the run was trained on.
+_ONE_MIXTURE = Run.stages.is_(None)
 
 
-def measured_runs(session: Session, study: Study, fidelity: RunFidelity = RunFidelity.TRAINED) -> Observations:
+def measured_runs(
+    session: Session, study: Study, fidelity: RunFidelity = RunFidelity.TRAINED, staged: bool = False
+) -> Observations:
     """Every run of a fidelity that may enter a fit, of all versions of the domain set that have the domains of the
-    newest."""
+    newest. Runs of several stages only when ``staged``, each with the mean of its stages."""
     carried = carried_names(study, study.domain_set)
-    wanted = (*_MAY_ENTER_A_FIT, Run.fidelity == fidelity, _of(carried))
+    wanted = [*_MAY_ENTER_A_FIT, Run.fidelity == fidelity, _of(carried)]
+    if not staged:
+        wanted.append(_ONE_MIXTURE)
     rows = session.execute(_columns(study.id).where(*wanted).order_by(Run.id))
     return _observations(study.domain_set, targets_of(study.targets), rows.all(), carried)
 
@@ -48,9 +55,24 @@ def count_of_other_fidelity(session: Session, study: Study, fidelity: RunFidelit
     return session.scalar(select(func.count()).where(Run.study_id == study.id, *others)) or 0
 
 
+def count_staged(session: Session, study: Study, fidelity: RunFidelity) -> int:
+    """How many runs of several stages may enter a fit of this ``fidelity`` that asks for them."""
+    staged = (*_MAY_ENTER_A_FIT, Run.fidelity == fidelity, Run.stages.is_not(None))
+    counted = select(func.count()).where(Run.study_id == study.id, *staged, _of(carried_names(study, study.domain_set)))
+    return session.scalar(counted) or 0
+
+
+def count_staged_of_fit(session: Session, fit: Fit) -> int:
+    """How many of the runs of a fit have several stages."""
+    ids = [UUID(run_id) for run_id in fit.run_ids]
+    staged = select(func.count()).where(Run.stages.is_not(None))
+    parts = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
+    return sum(session.scalar(staged.where(Run.id.in_(part))) or 0 for part in parts)
+
+
 def count_measured(session: Session, studies: Sequence[UUID]) -> dict[UUID, int]:
     """How many runs of each version of the domain sets of these studies a fit of trained runs could use."""
-    usable = (*_MAY_ENTER_A_FIT, Run.fidelity == RunFidelity.TRAINED)
+    usable = (*_MAY_ENTER_A_FIT, Run.fidelity == RunFidelity.TRAINED, _ONE_MIXTURE)
     counted = select(Run.domain_set_id, func.count()).where(Run.study_id.in_(studies), *usable)
     return {row[0]: row[1] for row in session.execute(counted.group_by(Run.domain_set_id))}
 
@@ -85,9 +107,8 @@ def targets_of_fit(study: Study, fit: Fit) -> Targets:
 def known_mixtures(session: Session, study: Study) -> Observations | None:
     """What was measured, waits to be or was given up, for a design that must not repeat it; unmeasured losses are
     NaN."""
-    known = (RunState.QUEUED, RunState.LEASED, RunState.SUCCEEDED, RunState.PRUNED)
     carried = carried_names(study, study.domain_set)
-    wanted = (Run.state.in_(known), Run.fidelity == RunFidelity.TRAINED, _of(carried))
+    wanted = (Run.state.in_(KNOWN), Run.fidelity == RunFidelity.TRAINED, _ONE_MIXTURE, _of(carried))
     rows = session.execute(_columns(study.id).where(*wanted).order_by(Run.id)).all()
     return _observations(study.domain_set, targets_of(study.targets), rows, carried) if rows else None
 

@@ -30,7 +30,7 @@ from app.models import Run
 from app.schemas.agents import ClaimCreate, ClaimedRun, ClaimRead, HeartbeatCreate, HeartbeatRead
 from app.schemas.runs import AttemptOutcome, RunState
 from app.services.access import caller, visible
-from app.services.agents import SeenAgent, seen_agent
+from app.services.agents import SeenAgent, announce, seen_agent
 from app.services.attempts import Ended, end_attempts, start_attempts
 from app.services.budgets import Room, fits, has_known_room, limited_studies, lock_studies, room_left, rooms, run_flops
 from app.services.events import record
@@ -51,6 +51,7 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
         NotFound: the agent is not registered.
     """
     agent = seen_agent(session, body.agent_id, now)
+    announce(session, agent, body.corpus_hashes)
     expired = _take_back_expired(session, now)
     limited = [] if agent.draining else limited_studies(session)
     lock_studies(session, {*limited, *(attempt.study_id for attempt in expired)})
@@ -131,7 +132,7 @@ def _claim_statement(study_id: UUID | None, bounded: Sequence[Room]) -> Returnin
             progress_tokens=0,
             error=None,
         )
-        .returning(Run.id, Run.study_id, Run.attempt, Run.queue_rank, Run.seed, Run.weights, Run.settings)
+        .returning(Run.id, Run.study_id, Run.attempt, Run.queue_rank, Run.seed, Run.weights, Run.stages, Run.settings)
     )
 
 
@@ -159,11 +160,19 @@ def _specs(runs: Sequence[Row]) -> list[ClaimedRun]:
     if not runs:
         return []
     settings = ProxySettings.model_validate(runs[0].settings)
-    stages = [Stage(from_token=0, to_token=settings.train_tokens, weights=run.weights) for run in runs]
     return [
-        ClaimedRun(run_id=run.id, attempt=run.attempt, spec=ProxySpec(settings=settings, stages=(at,), seed=run.seed))
-        for run, at in zip(runs, stages, strict=True)
+        ClaimedRun(
+            run_id=run.id,
+            attempt=run.attempt,
+            spec=ProxySpec(settings=settings, stages=_stages(run, settings.train_tokens), seed=run.seed),
+        )
+        for run in runs
     ]
+
+
+def _stages(run: Row, train_tokens: int) -> tuple[Stage, ...]:
+    stages = run.stages or [{"from_token": 0, "to_token": train_tokens, "weights": run.weights}]
+    return tuple(Stage.model_validate(stage) for stage in stages)
 
 
 def heartbeat(session: Session, agent_id: UUID, body: HeartbeatCreate, now: datetime) -> HeartbeatRead:

@@ -59,7 +59,7 @@ def plan_recommendation(session: Session, study_id: UUID, body: RecommendationCr
         pareto=body.pareto,
         seed=body.seed,
         runs_hash=fit.runs_hash,
-        stages=checked_stages(body.stages, names),
+        stages=checked_stages(body.stages, names)[0],
         weights=[],
         predictions={},
     )

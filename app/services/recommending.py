@@ -22,8 +22,9 @@ from app.schemas.wishes import Constraints, Objective
 from app.services.fits import fidelity_of, fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
+from app.services.observations import count_staged_of_fit
 from app.services.predictions import fit_problem, load_law
-from app.services.stages import about_stages, mean_weights
+from app.services.stages import about_staged_runs, about_stages, mean_weights
 from mixers.laws.base import FittedLaw
 from mixers.outliers import without_diverged
 from mixers.recommendation import Checks, Problem, recommend
@@ -104,6 +105,7 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
         fidelity=session.get_one(LawResult, (fit.id, row.law)).fidelity,  # type: ignore[arg-type]  # pydantic reads it
         runs=fit.runs_used,
         run_fidelity=fidelity_of(fit),
+        staged_runs=count_staged_of_fit(session, fit),
         runs_hash=fit.runs_hash,
         domain_set_id=domain_set.id,
         domain_set_version=domain_set.version,
@@ -116,7 +118,8 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
 
 
 def _about_runs(asked: _Asked) -> list[str]:
-    return [ABOUT_MERGED] if asked.provenance["run_fidelity"] == RunFidelity.MERGED else []
+    merged = [ABOUT_MERGED] if asked.provenance["run_fidelity"] == RunFidelity.MERGED else []
+    return [*merged, *about_staged_runs(asked.provenance["staged_runs"], asked.provenance["runs"])]
 
 
 def _unconstrained(asked: _Asked) -> dict[str, Any] | None:

@@ -33,8 +33,9 @@ from app.schemas.runs import (
 from app.services.access import visible
 from app.services.domain_versions import names_of
 from app.services.events import record
-from app.services.mixtures import parse_weights
 from app.services.pages import one_page, page
+from app.services.run_content import content_key, skip_known
+from app.services.stages import Mixture, mixture_of
 from app.services.studies import find_study
 
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
@@ -48,6 +49,8 @@ def create_runs(
 ) -> RunsCreated:
     """Queue proxy runs and take in runs that were trained elsewhere; all of the batch or none.
 
+    What the study has already is not queued again, unless the body asks for that.
+
     Raises:
         InvalidRequest: naming the first run and field that is wrong.
         Conflict: naming the first ``external_id`` that the study has already.
@@ -58,28 +61,28 @@ def create_runs(
     _check_external_ids(session, study.id, body.runs)
     runs, points, renormalised = [], [], 0
     for i, (key, wanted) in enumerate(zip(new_ids(len(body.runs), now), body.runs, strict=True)):
-        weights, was_off = parse_weights(wanted.weights, names, f"runs.{i}.weights")
-        renormalised += was_off
-        run = new_run(key, study, wanted, weights, max_attempts, now)
+        mixture = mixture_of(wanted, names, f"runs.{i}")
+        renormalised += mixture.renormalised
+        run = new_run(key, study, wanted, mixture, max_attempts, now)
         if wanted.losses is not None:
             _take_losses(run, wanted, targets, f"runs.{i}.losses", now)
             points += [_point(key, point) for point in wanted.trajectory]
         runs.append(run)
-    _insert(session, runs)
+    runs, skipped = (runs, []) if body.repeat else skip_known(session, study, runs)
+    if runs:
+        _insert(session, runs)
+        created = {"count": len(runs), "first": str(runs[0].id), "last": str(runs[-1].id)}
+        record(session, "runs.created", now, study_id=study.id, data=created)
     if points:
         session.execute(insert(Measurement), points)
-    created = {"count": len(runs), "first": str(runs[0].id), "last": str(runs[-1].id)}
-    record(session, "runs.created", now, study_id=study.id, data=created)
     session.commit()
-    return RunsCreated(runs=read_runs(runs), renormalised=renormalised)
+    return RunsCreated(runs=read_runs(runs), skipped=skipped, renormalised=renormalised)
 
 
-def new_run(
-    key: UUID, study: Study, wanted: RunCreate, weights: dict[str, float], max_attempts: int, now: datetime
-) -> Run:
+def new_run(key: UUID, study: Study, wanted: RunCreate, mixture: Mixture, max_attempts: int, now: datetime) -> Run:
     """A queued run of the study's present domain set, not yet stored."""
     settings = wanted.settings
-    return Run(
+    run = Run(
         id=key,
         study_id=study.id,
         domain_set_id=study.domain_set.id,
@@ -89,7 +92,8 @@ def new_run(
         source=RunSource.PROXY,
         fidelity=wanted.fidelity,
         exclude_from_fit=wanted.exclude_from_fit,
-        weights=weights,
+        weights=mixture.weights,
+        stages=mixture.stages,
         seed=wanted.seed,
         settings=settings.model_dump(mode="json") if settings else None,
         batch_key=settings.batch_key if settings else None,
@@ -103,6 +107,8 @@ def new_run(
         external_id=wanted.external_id,
         created_at=now,
     )
+    run.content_key = content_key(run)
+    return run
 
 
 def _take_losses(run: Run, wanted: RunCreate, targets: Sequence[str], field: str, now: datetime) -> None:
@@ -195,6 +201,8 @@ def filtered(rows: Rows, wanted: RunFilter) -> Rows:
     ):
         if value is not None:
             rows = rows.where(column == value)
+    if wanted.staged is not None:
+        rows = rows.where(Run.stages.is_not(None) if wanted.staged else Run.stages.is_(None))
     if wanted.label:
         rows = rows.where(Run.label.icontains(wanted.label, autoescape=True))
     if wanted.created_after is not None:

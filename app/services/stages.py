@@ -3,42 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from app.errors import InvalidRequest
-from app.schemas.recommendations import StageCreate
-from app.services.mixtures import parse_weights, vector
+from app.schemas.runs import RunCreate
+from app.schemas.stages import StageCreate
+from app.services.mixtures import named, parse_weights, vector
 
 
-def checked_stages(stages: Sequence[StageCreate] | None, names: Sequence[str]) -> list[dict[str, Any]]:
+def checked_stages(
+    stages: Sequence[StageCreate] | None, names: Sequence[str], field: str = "stages"
+) -> tuple[list[dict[str, Any]], bool]:
     """The stages as they are stored, each with weights over all ``names`` of sum 1; empty when none are given.
+
+    True beside them where some weights were off by more than float rounding.
 
     Raises:
         InvalidRequest: naming the first stage that leaves a gap, has no tokens, or whose weights are wrong.
     """
     checked: list[dict[str, Any]] = []
-    begins = 0
+    begins, renormalised = 0, False
     for i, stage in enumerate(stages or ()):
-        field = f"stages.{i}"
+        at = f"{field}.{i}"
         if stage.from_token != begins:
             raise InvalidRequest.of(
-                f"{field}.from_token", f"it is {stage.from_token}", f"{begins}, so that no gap is left"
+                f"{at}.from_token", f"it is {stage.from_token}", f"{begins}, so that no gap is left"
             )
         if stage.to_token <= stage.from_token:
-            raise InvalidRequest.of(f"{field}.to_token", f"it is {stage.to_token}", f"more than {stage.from_token}")
-        weights, _ = parse_weights(stage.weights, names, f"{field}.weights")
+            raise InvalidRequest.of(f"{at}.to_token", f"it is {stage.to_token}", f"more than {stage.from_token}")
+        weights, was_off = parse_weights(stage.weights, names, f"{at}.weights")
+        renormalised |= was_off
         checked.append({"from_token": stage.from_token, "to_token": stage.to_token, "weights": weights})
         begins = stage.to_token
-    return checked
+    return checked, renormalised
 
 
 def mean_weights(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Float[np.ndarray, " k"]:
     """The share of each domain in the tokens of all stages."""
     tokens = np.array([stage["to_token"] - stage["from_token"] for stage in stages], dtype=float)
     return tokens / tokens.sum() @ np.stack([vector(stage["weights"], names) for stage in stages])
+
+
+class Mixture(NamedTuple):
+    """What a run is trained on: ``weights`` of all its tokens, and its ``stages`` where there is more than one."""
+
+    weights: dict[str, float]
+    stages: list[dict[str, Any]] | None
+    renormalised: bool
+
+
+def mixture_of(wanted: RunCreate, names: Sequence[str], field: str) -> Mixture:
+    """The mixture of a run that is to be made, over all ``names``.
+
+    Raises:
+        InvalidRequest: naming the weight or stage below ``field`` that is wrong.
+    """
+    if wanted.weights is not None:
+        weights, was_off = parse_weights(wanted.weights, names, f"{field}.weights")
+        return Mixture(weights, None, was_off)
+    stages, was_off = checked_stages(wanted.stages, names, f"{field}.stages")
+    end = wanted.settings.train_tokens if wanted.settings else wanted.train_tokens
+    if end not in (None, stages[-1]["to_token"]):
+        told = f"it is {stages[-1]['to_token']}"
+        raise InvalidRequest.of(f"{field}.stages.{len(stages) - 1}.to_token", told, f"{end}, the tokens of the run")
+    if len(stages) == 1:
+        return Mixture(stages[0]["weights"], None, was_off)
+    return Mixture(named(mean_weights(stages, names), names), stages, was_off)
+
+
+def about_staged_runs(count: int, runs: int) -> list[str]:
+    """What a reader of a fit must know about the runs in it whose mixture changed on the way."""
+    if count == 0:
+        return []
+    return [
+        f"{count} of {runs} runs changed their weights on the way; each counts as the mean of its stages, weighted by "
+        "their tokens, though a model that sees the domains in another order ends at other losses"
+    ]
 
 
 def about_stages(stages: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -24,6 +24,7 @@ from app.services.events import record
 from app.services.observations import loss_matrix, targets_of_fit
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
+from app.services.stages import Mixture
 from app.services.studies import find_study
 from mixers.agreement import objective_values
 from mixers.types import Targets
@@ -68,7 +69,7 @@ def create_verification(
             purpose="verification",
             exclude_from_fit=True,
         )
-        run = new_run(key, study, wanted, arms[arm], max_attempts, now)
+        run = new_run(key, study, wanted, Mixture(arms[arm], None, False), max_attempts, now)
         run.recommendation_id, run.arm = recommendation.id, arm
         runs.append(run)
     session.add_all(runs)

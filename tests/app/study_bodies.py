@@ -35,9 +35,10 @@ def create_study(api: TestClient, **changes: Any) -> str:
 
 
 def queue_runs(api: TestClient, study: str, count: int, **changes: Any) -> list[dict[str, Any]]:
-    """Queued runs that one stack can train, unless ``changes`` says otherwise."""
+    """Queued runs that one stack can train, unless ``changes`` says otherwise; again when they are there already."""
     run = {"weights": weights(0.5, 0.3, 0.2), "settings": SETTINGS} | changes
-    response = api.post(f"/v1/studies/{study}/runs", json={"runs": [run | {"seed": seed} for seed in range(count)]})
+    body = {"runs": [run | {"seed": seed} for seed in range(count)], "repeat": True}
+    response = api.post(f"/v1/studies/{study}/runs", json=body)
     assert response.status_code == 201, response.text
     return response.json()["runs"]
 

@@ -18,6 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from app.db import Database
 from app.main import create_app
 from app.migrate import alembic_config, check_version, head_revision, migrating, upgrade
+from app.models import Run
+from app.services.run_content import content_key
 from app.settings import Settings
 from migrations.check import differences
 from tests.app.conftest import BEARER, LOCAL, OWNER_KEY
@@ -222,6 +224,7 @@ ROWS["0002"] = ROWS["0001"] | {
         }
     ],
 }
+ROWS["0003"] = ROWS["0002"] | {"runs": [run | {"fidelity": "trained"} for run in ROWS["0002"]["runs"]]}
 EARLIER = sorted(
     script.revision
     for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
@@ -294,6 +297,16 @@ def test_the_tables_are_those_of_the_models(old: Settings) -> None:
     database = Database(old.resolved_database_url)
     assert differences(database) == []
     database.dispose()
+
+
+def test_what_was_queued_before_can_be_told_again(old: Settings) -> None:
+    upgrade(old)
+    database = Database(old.resolved_database_url)
+    with database.read() as session:
+        keys = {run.content_key: content_key(run) for run in session.scalars(sa.select(Run))}
+    database.dispose()
+    assert None not in keys
+    assert list(keys) == list(keys.values())
 
 
 def test_the_service_reads_what_an_earlier_one_stored(old: Settings) -> None:
