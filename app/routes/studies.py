@@ -37,20 +37,21 @@ def create_study(body: StudyCreate, database: InDatabase, now: Now) -> StudyRead
 @router.get("/studies", dependencies=READ, responses=problems())
 def list_studies(
     database: InDatabase,
+    now: Now,
     name: Annotated[str | None, Query(max_length=200, description="a part of the name, in any case")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[StudyRead]:
     """List studies, newest first."""
     with database.read() as session:
-        return studies.list_studies(session, limit, cursor, name)
+        return studies.list_studies(session, limit, cursor, now, name)
 
 
 @router.get("/studies/{study_id}", dependencies=READ, responses=problems(404))
-def get_study(study_id: UUID, database: InDatabase, tag: Tagged) -> StudyRead:
+def get_study(study_id: UUID, database: InDatabase, now: Now, tag: Tagged) -> StudyRead:
     """Read a study, the numbers of its runs by state and what they have cost."""
     with database.read() as session:
-        return tag(studies.get_study(session, study_id))
+        return tag(studies.get_study(session, study_id, now))
 
 
 @router.patch("/studies/{study_id}", dependencies=WRITE, responses=problems(404, 412, 428))

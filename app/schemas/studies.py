@@ -100,6 +100,13 @@ class DomainSetUse(DomainSetRead):
     enters_fits: bool = Field(description="whether the newest version has the same domains, so that they still count")
 
 
+class RunsWithoutAgent(Answer):
+    """Queued runs that nobody would claim at present."""
+
+    corpus_hash: str = Field(description="the corpus that their settings name")
+    runs: int
+
+
 class StudyRead(Answer):
     """``stranded_runs`` counts measured runs of versions with other domains than the newest: no fit can use them."""
 
@@ -107,6 +114,7 @@ class StudyRead(Answer):
         {
             "run_counts",
             "stranded_runs",
+            "runs_without_agent",
             "budget.spent_flops",
             "budget.reserved_flops",
             "budget.spent_gpu_hours",
@@ -127,3 +135,7 @@ class StudyRead(Answer):
     run_counts: dict[str, int]
     stranded_runs: int
     created_at: datetime
+    runs_without_agent: list[RunsWithoutAgent] = Field(
+        description="queued runs by corpus, where no agent that is alive, takes new runs and may work for this study "
+        "has asked for runs of that corpus"
+    )

@@ -22,6 +22,7 @@ from app.schemas.studies import (
     Constraints,
     DomainSetRead,
     Objective,
+    RunsWithoutAgent,
     StudyCreate,
     StudyPatch,
     StudyRead,
@@ -34,6 +35,7 @@ from app.services.events import record
 from app.services.mixtures import targets_of
 from app.services.observations import count_stranded
 from app.services.pages import page
+from app.services.waiting import runs_without_agent
 from app.services.wishes import check_wishes
 
 # A row that is locked so may still be named by new rows of others.
@@ -49,7 +51,7 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
     """
     study = add_study(session, body, now)
     session.commit()
-    return read_studies(session, [study])[0]
+    return read_studies(session, [study], now)[0]
 
 
 def add_study(session: Session, body: StudyCreate, now: datetime) -> Study:
@@ -96,12 +98,14 @@ def find_study(session: Session, study_id: UUID, for_update: bool = False) -> St
     return study
 
 
-def get_study(session: Session, study_id: UUID) -> StudyRead:
+def get_study(session: Session, study_id: UUID, now: datetime) -> StudyRead:
     """One study with the numbers of its runs."""
-    return read_studies(session, [find_study(session, study_id)])[0]
+    return read_studies(session, [find_study(session, study_id)], now)[0]
 
 
-def list_studies(session: Session, limit: int, cursor: str | None, name: str | None = None) -> Page[StudyRead]:
+def list_studies(
+    session: Session, limit: int, cursor: str | None, now: datetime, name: str | None = None
+) -> Page[StudyRead]:
     """Studies, newest first; those whose name holds the text ``name`` in any case, when it is given."""
     rows = visible(session, select(Study), Study.id).options(
         selectinload(Study.domain_sets), selectinload(Study.targets)
@@ -109,7 +113,7 @@ def list_studies(session: Session, limit: int, cursor: str | None, name: str | N
     if name:
         rows = rows.where(Study.name.icontains(name, autoescape=True))
     return page(
-        session, rows, Study.id, limit, cursor, lambda studies: read_studies(session, studies), newest_first=True
+        session, rows, Study.id, limit, cursor, lambda studies: read_studies(session, studies, now), newest_first=True
     )
 
 
@@ -124,12 +128,12 @@ def change_study(
         Infeasible: no mixture satisfies the constraints.
     """
     study = find_study(session, study_id, for_update=True)
-    precondition.require(read_studies(session, [study])[0])
+    precondition.require(read_studies(session, [study], now)[0])
     changed = [name for name, value in _changes(study, body).items() if _set(study, name, value)]
     if changed:
         record(session, "study.changed", now, study_id=study.id, subject_id=study.id, data={"changed": changed})
     session.commit()
-    return read_studies(session, [study])[0]
+    return read_studies(session, [study], now)[0]
 
 
 def _changes(study: Study, body: StudyPatch) -> dict[str, Any]:
@@ -156,12 +160,15 @@ def _set(study: Study, name: str, value: object) -> bool:
     return True
 
 
-def read_studies(session: Session, studies: Sequence[Study]) -> list[StudyRead]:
+def read_studies(session: Session, studies: Sequence[Study], now: datetime) -> list[StudyRead]:
     """Rows as the API shows them, with the numbers of their runs."""
     keys = [study.id for study in studies]
     counts, budgets = _run_counts(session, keys), budget_of(session, keys)
-    stranded = count_stranded(session, studies)
-    return [_read(study, counts.get(study.id, {}), stranded.get(study.id, 0), budgets[study.id]) for study in studies]
+    stranded, waiting = count_stranded(session, studies), runs_without_agent(session, keys, now)
+    return [
+        _read(study, counts.get(study.id, {}), stranded.get(study.id, 0), waiting.get(study.id, []), budgets[study.id])
+        for study in studies
+    ]
 
 
 def _run_counts(session: Session, studies: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
@@ -174,7 +181,9 @@ def _run_counts(session: Session, studies: Sequence[UUID]) -> dict[UUID, dict[st
     return counts
 
 
-def _read(study: Study, counts: Mapping[str, int], stranded: int, budget: BudgetRead) -> StudyRead:
+def _read(
+    study: Study, counts: Mapping[str, int], stranded: int, waiting: list[RunsWithoutAgent], budget: BudgetRead
+) -> StudyRead:
     return StudyRead(
         id=study.id,
         name=study.name,
@@ -187,6 +196,7 @@ def _read(study: Study, counts: Mapping[str, int], stranded: int, budget: Budget
         adopted_recommendation_id=study.adopted_recommendation_id,
         run_counts={state.value: counts.get(state.value, 0) for state in RunState},
         stranded_runs=stranded,
+        runs_without_agent=waiting,
         created_at=study.created_at,
     )
 

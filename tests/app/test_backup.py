@@ -39,7 +39,7 @@ def _add(settings: Settings, name: str) -> None:
 def _names(settings: Settings) -> set[str]:
     database = Database(settings.resolved_database_url)
     with database.read() as session:
-        found = {study.name for study in list_studies(session, 1000, None).items}
+        found = {study.name for study in list_studies(session, 1000, None, StandingClock()()).items}
     database.dispose()
     return found
 
@@ -101,7 +101,7 @@ def test_nothing_is_put_under_a_running_service(ours: Settings, tmp_path: Path) 
     back_up(ours, tmp_path / "copy")
     running = Database(ours.resolved_database_url)
     with running.read() as session:
-        list_studies(session, 1, None)
+        list_studies(session, 1, None, StandingClock()())
     with pytest.raises(BackupRefused, match="a service runs on"):
         restore(ours, tmp_path / "copy", replace=True)
     running.dispose()
