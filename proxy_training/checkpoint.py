@@ -1,8 +1,8 @@
 """Stacks on disk: saved whole, found again by what they train, resumed to the same numbers.
 
-A checkpoint is one ``.npz`` without pickled objects: ``parameters``, ``first`` and ``second`` (K, P), and ``header``,
-UTF-8 JSON with the specs, the step and what was measured so far. The data of a step follows from its number and the
-weights, so that nothing else is needed for an exact resume. Any part of a saved stack can go on without the rest of it.
+A checkpoint is one file, see ``stack_file.py``: a header with the specs, the step and what was measured so far, and
+the arrays ``parameters``, ``first`` and ``second`` (K, P). The data of a step follows from its number and the weights,
+so that nothing else is needed for an exact resume. Any part of a saved stack can go on without the rest of it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -24,9 +23,10 @@ from jaxtyping import Float32
 from proxy_training.precision import Precision
 from proxy_training.sampler import WeightChange
 from proxy_training.spec import ProxySpec, Record, TrajectoryPoint
+from proxy_training.stack_file import read_array, read_header, sum_of_bits, write_stack
 from proxy_training.whole_files import remove_parts, write_whole
 
-_SUFFIX = ".npz"
+_SUFFIX = ".stack"
 _KEPT_SECONDS = 7 * 24 * 3600.0
 _PART_SECONDS = 3600.0
 
@@ -47,12 +47,14 @@ class MemberHeader(Record):
 
 
 class _Header(Record):
-    format: Literal["mixwright-stack-1"] = "mixwright-stack-1"
+    format: Literal["mixwright-stack-2"] = "mixwright-stack-2"
     # Another version may draw or update otherwise: its stacks are not gone on with.
     version: str
     precision: Precision
     step: int
     members: tuple[MemberHeader, ...]
+    params: int  # of a member
+    sums_of_bits: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,17 @@ class Checkpoints:
         Raises:
             OSError: the disk is full or the folder is not writable; an earlier checkpoint is then as it was.
         """
+        arrays = (state.parameters, state.first, state.second)
         header = _Header(
-            version=version("mixwright"), precision=state.precision, step=state.step, members=state.members
+            version=version("mixwright"),
+            precision=state.precision,
+            step=state.step,
+            members=state.members,
+            params=state.parameters.shape[1],
+            sums_of_bits=(sum_of_bits(arrays[0]), sum_of_bits(arrays[1]), sum_of_bits(arrays[2])),
         )
         path = self._path([member.spec for member in state.members])
-        text = np.frombuffer(header.model_dump_json().encode(), dtype=np.uint8)
-        write_whole(
-            path,
-            lambda file: np.savez(
-                file, header=text, parameters=state.parameters, first=state.first, second=state.second
-            ),
-        )
+        write_whole(path, lambda file: write_stack(file, header.model_dump_json(), arrays))
         return path
 
     def find(self, specs: Sequence[ProxySpec], precision: Precision) -> StackState | None:
@@ -169,23 +171,17 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         pass  # another agent was faster
-    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         log.warning("Checkpoint %s cannot be read: %s", path, error, extra={"event": "checkpoint_unreadable"})
 
 
 def _header(path: Path) -> _Header:
-    with _opened(path) as saved:
-        return _header_of(saved)
+    with path.open("rb") as file:
+        return _header_of(file)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-        yield saved
-
-
-def _header_of(saved: Mapping[str, np.ndarray]) -> _Header:
-    return _Header.model_validate_json(saved["header"].tobytes())
+def _header_of(file: IO[bytes]) -> _Header:
+    return _Header.model_validate_json(read_header(file))
 
 
 def _rows(header: _Header) -> dict[str, int]:
@@ -205,9 +201,11 @@ def _fits(path: Path, header: _Header, precision: Precision) -> bool:
 
 def _state(path: Path, keys: Sequence[str]) -> StackState:
     """The members with these keys; header and arrays of one file, though another agent may replace it meanwhile."""
-    with _opened(path) as saved:
-        header = _header_of(saved)
+    with path.open("rb") as file:
+        header = _header_of(file)
         rows = [_rows(header)[key] for key in keys]
-        arrays = {name: saved[name][rows] for name in ("parameters", "first", "second")}
+        parameters, first, second = (
+            read_array(file, len(header.members), header.params, bits)[rows] for bits in header.sums_of_bits
+        )
     members = tuple(header.members[row] for row in rows)
-    return StackState(step=header.step, precision=header.precision, members=members, **arrays)
+    return StackState(header.step, header.precision, members, parameters, first, second)

@@ -14,6 +14,8 @@ _PREFIX, _SUFFIX = ".", ".part"
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a file that then takes the place of ``path``; the folder is made when it is missing.
 
+    The content is on the disk before the name is: neither a kill nor a power cut leaves half of it.
+
     Raises:
         OSError: when the disk is full or the place is not writable; what stood there is then as it was.
     """
@@ -22,11 +24,24 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            write(file)  # not forced to disk: a power cut costs a run that is trained again, a kill costs nothing
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
     except BaseException:  # an interrupt too must leave nothing behind
         part.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        return  # some network file systems know no such thing; the file is in its place all the same
+    finally:
+        os.close(handle)
 
 
 def remove_parts(folder: Path, older_than_seconds: float, now: float) -> None:

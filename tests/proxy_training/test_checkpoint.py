@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from proxy_training import checkpoint as checkpoint_module
 from proxy_training import evaluate as evaluate_module
 from proxy_training import stacked_run as stacked_run_module
-from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
+from proxy_training.checkpoint import CheckpointPolicy, Checkpoints, MemberHeader, StackState
 from proxy_training.corpus_read import Corpus
 from proxy_training.evaluate import ValidationSet
 from proxy_training.spec import ProxyResult, ProxySpec
@@ -144,57 +145,88 @@ def test_a_stack_that_lost_a_member_goes_on_without_it(tmp_path: Path, corpus: C
         assert without_times(resumed.result(name)) == without_times(undisturbed.result(name))
 
 
-@pytest.mark.parametrize("damage", ["cut short", "not an archive", "empty", "one bit"])
-def test_a_damaged_checkpoint_costs_the_start_again_and_nothing_else(
-    damage: str, tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_a_bit_changed(at: int) -> Callable[[bytes], bytes]:
+    def damage(content: bytes) -> bytes:
+        changed = bytearray(content)
+        changed[at] ^= 1
+        return bytes(changed)
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut short": (cut, "it was cut short"),
+    "another file": (lambda _: b"x" * 500, "it is no saved stack"),
+    "empty": (lambda _: b"", "it is no saved stack"),
+    "cut short in the header": (lambda content: content[:300], "its header is damaged"),
+    "a bit of the header": (with_a_bit_changed(200), "its header is damaged"),
+    "a bit of the numbers": (with_a_bit_changed(-5000), "its numbers are damaged"),
+    "the last bit": (with_a_bit_changed(-1), "its numbers are damaged"),
+    "zeros of a power cut": (lambda content: content[:-4096] + bytes(4096), "its numbers are damaged"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_told_and_costs_the_start_again_and_nothing_else(
+    damage: Callable[[bytes], bytes], said: str, tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
     specs = some_runs(corpus, 1, steps=4)
     undisturbed = train(specs, corpus)
     train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
     (file,) = tmp_path.iterdir()
-    content = file.read_bytes()
-    flipped = bytearray(content)
-    flipped[len(content) // 2] ^= 1
-    damaged = {
-        "cut short": content[: len(content) // 2],
-        "not an archive": b"x" * 500,
-        "empty": b"",
-        "one bit": flipped,
-    }
-    file.write_bytes(damaged[damage])
+    file.write_bytes(damage(file.read_bytes()))
     again = train(specs, corpus, tmp_path)
     assert len(again.progress["0"]) == 4
     assert without_times(again.result("0")) == without_times(undisturbed.result("0"))
-    assert "cannot be read" in caplog.text
+    assert f"{file} cannot be read: {said}" in caplog.text
 
 
-def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every checkpoint from now on find no more room when some of it is written."""
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_state_is_found_again_to_the_bit(members: int, tmp_path: Path, corpus: Corpus) -> None:
+    specs = some_runs(corpus, members)
+    # 7 parameters: rows of an odd number of bytes of 8. Infinities, negative zeros and numbers too small to be normal.
+    odd = np.array([np.inf, -0.0, 1e-42, -1.5, 3.4e38, 0.1, 7.0], np.float32)
+    arrays = [np.stack([np.roll(odd, 3 * row + shift) for row in range(members)]) for shift in (0, 1, 2)]
+    saved = StackState(5, "fp32", tuple(MemberHeader(spec=spec) for spec in specs), *arrays)
+    Checkpoints(tmp_path).save(saved)
+    found = Checkpoints(tmp_path).find(specs[::-1], "fp32")
+    assert found is not None
+    assert found.members == saved.members[::-1]
+    for name in ("parameters", "first", "second"):
+        assert getattr(found, name).tobytes() == getattr(saved, name)[::-1].tobytes()
 
-    def full(file: IO[bytes], **_: object) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+@contextmanager
+def no_room_for(some_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond that; the kernel then writes what still fits, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (some_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
-    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_disk_without_room_costs_the_checkpoint_and_not_the_training(
+    tmp_path: Path, corpus: Corpus, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fill_the_disk(monkeypatch)
-    assert train(some_runs(corpus, 1, steps=3), corpus, tmp_path).result("0").status == "succeeded"
-    assert "No space left on device" in caplog.text
+    with no_room_for(20_000):
+        trained = train(some_runs(corpus, 1, steps=3), corpus, tmp_path)
+    assert trained.result("0").status == "succeeded"
+    assert "The checkpoint could not be written: [Errno 27] File too large" in caplog.text
     assert names_in(tmp_path) == []
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(
-    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_leaves_the_checkpoint_before_as_it_was(tmp_path: Path, corpus: Corpus) -> None:
     specs = some_runs(corpus, 2, steps=6)
     train(specs, corpus, tmp_path, stop_after_tokens=2 * STEP_TOKENS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    fill_the_disk(monkeypatch)
-    train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
+    with no_room_for(20_000):
+        train(specs, corpus, tmp_path, stop_after_tokens=4 * STEP_TOKENS)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -206,8 +238,8 @@ def test_stacks_that_nobody_wants_any_more_are_swept(tmp_path: Path, corpus: Cor
     path = checkpoints._path([old])
     eight_days_ago = time.time() - 8 * 24 * 3600
     os.utime(path, (eight_days_ago, eight_days_ago))
-    (tmp_path / ".half.npz.abc.part").write_bytes(b"half")
-    os.utime(tmp_path / ".half.npz.abc.part", (eight_days_ago, eight_days_ago))
+    (tmp_path / ".half.stack.abc.part").write_bytes(b"half")
+    os.utime(tmp_path / ".half.stack.abc.part", (eight_days_ago, eight_days_ago))
     checkpoints.sweep()
     assert names_in(tmp_path) == [checkpoints._path([young]).name]
 
