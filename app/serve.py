@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[St
     """
     if agents is not None:
         _check_agent(agents.corpus)
-    with _stopped_by_signals(), _listening(settings) as listener:
+    with _stopped_by_signals() as asked_to_stop, _listening(settings) as listener:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         check_version(settings)
         check_exposure(settings, utc_now())
@@ -90,7 +91,7 @@ def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[St
                 children += [_agent(settings, agents.corpus, i, key) for i in range(agents.count)]
             stack.enter_context(RunningAt(settings))
             stack.enter_context(Children(children))
-            _run_api(settings, listener, lambda: announce(started))
+            _run_api(settings, listener, asked_to_stop, lambda: announce(started))
 
 
 def _let_in(settings: Settings, database: Database) -> Started:
@@ -102,18 +103,23 @@ def _let_in(settings: Settings, database: Database) -> Started:
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Turn the signals into an exception that unwinds everything, and end quietly with it."""
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Turn the signals into an exception that unwinds everything, and end quietly with it.
+
+    Python drops an exception that is raised while a finaliser runs; the event tells of such a signal, too.
+    """
+    asked = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
+        asked.set()
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # a second one must not break the unwinding
         raise _Stopped
 
     before = {signum: signal.signal(signum, stop) for signum in _SIGNALS}
     try:
-        yield
+        yield asked
     except _Stopped:
         return
     finally:
@@ -144,7 +150,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run_api(settings: Settings, listener: socket.socket, on_started: Callable[[], None]) -> None:
+def _run_api(
+    settings: Settings, listener: socket.socket, asked_to_stop: threading.Event, on_started: Callable[[], None]
+) -> None:
     # The mathematics takes seconds to import. A refusal does not wait for it, and the children import it meanwhile.
     from app.main import create_app
     from app.patience import PatientProtocol
@@ -161,17 +169,22 @@ def _run_api(settings: Settings, listener: socket.socket, on_started: Callable[[
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
     )
-    _Server(config, app, on_started).run(sockets=[listener])
+    _Server(config, app, asked_to_stop, on_started).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """Says when it answers, and ends the streams before it waits for the requests that are being answered."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: FastAPI, asked_to_stop: threading.Event, on_started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._app, self._on_started = app, on_started
+        self._app, self._asked_to_stop, self._on_started = app, asked_to_stop, on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._asked_to_stop.is_set():
+            self.should_exit = True
+            return
         await super().startup(sockets)
         self._on_started()
 

@@ -194,6 +194,29 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
     assert "holds no manifest.json" in _refusal(settings, tmp_path)
 
 
+def test_a_signal_within_a_finaliser_of_the_start_stops_it_all_the_same(tmp_path: Path) -> None:
+    start = """
+import os, signal
+import app.serve
+from app.cli import main
+
+class Finalised:
+    def __del__(self):  # what is raised in here is dropped
+        os.kill(os.getpid(), signal.SIGTERM)
+
+upgrade = app.serve.upgrade
+app.serve.upgrade = lambda settings: [upgrade(settings), Finalised()]
+main()
+"""
+    command = [sys.executable, "-c", start, "serve", "--data-dir", str(tmp_path / "data"), "--port", "0"]
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, start_new_session=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Exception ignored" in ended.stderr
+    assert "Mixwright is at" not in ended.stdout
+
+
 def test_signals_are_as_before_after_a_refusal(tmp_path: Path) -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     _refusal(Settings(data_dir=tmp_path, host="0.0.0.0", port=0))
