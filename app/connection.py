@@ -1,7 +1,8 @@
 """How the command line finds the service and its key.
 
 The address is ``--url``, else MIXWRIGHT_URL, else this machine. The key is that of ``--key-file``, else
-MIXWRIGHT_API_KEY, else - for a service on this machine - the one that ``mixwright serve`` left in its data folder.
+MIXWRIGHT_API_KEY, else that of the file which MIXWRIGHT_KEY_FILE names, else - for a service on this machine - the one
+that ``mixwright serve`` left in its data folder.
 A key is never an option: options are seen by everyone who may list processes.
 """
 
@@ -30,7 +31,8 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the stu
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many are shown at most.")]
 
 DEFAULT_URL = "http://127.0.0.1:8321"
-_URL, _KEY, _DATA_DIR = "MIXWRIGHT_URL", "MIXWRIGHT_API_KEY", "MIXWRIGHT_DATA_DIR"
+_URL, _DATA_DIR = "MIXWRIGHT_URL", "MIXWRIGHT_DATA_DIR"
+_KEY, _KEY_FILE = "MIXWRIGHT_API_KEY", "MIXWRIGHT_KEY_FILE"
 _UNAUTHORIZED = 401
 
 
@@ -45,7 +47,8 @@ class ConnectionOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"File that holds the API key [default: {_KEY}, or the key of this machine's own service].",
+            help=f"File that holds the API key [default: {_KEY}, the file that {_KEY_FILE} names, or the key of this "
+            "machine's own service].",
             show_default=False,
         ),
     ] = None
@@ -75,6 +78,8 @@ def find_place(options: ConnectionOptions) -> Place:
         return Place(url, _key_of(options.key_file), str(options.key_file))
     if key := os.environ.get(_KEY, "").strip():
         return Place(url, key, _KEY)
+    if named := os.environ.get(_KEY_FILE):
+        return Place(url, _key_of(Path(named)), named)
     folder = Path(os.environ.get(_DATA_DIR) or ".mixwright")
     key = local_key(folder) if is_loopback(parts.hostname) else None
     return Place(url, key, f"the data folder {folder}")

@@ -10,12 +10,17 @@ from typing import Annotated
 import typer
 
 from proxy_training import corpus_commands, expert_commands, proxy_commands, render
+from proxy_training.agent_key import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key
 from proxy_training.command_errors import one_sentence
 from proxy_training.training_options import TrainingOptions, with_training_options
 
-Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service.")]
-ApiKey = Annotated[
-    str | None, typer.Option(envvar="MIXWRIGHT_API_KEY", show_default=False, help="Better given in the variable.")
+Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_URL", help="Address of the service.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help=f"File that holds the API key [default: {KEY_VARIABLE}, or the file that {KEY_FILE_VARIABLE} names].",
+    ),
 ]
 LeaseSeconds = Annotated[
     float, typer.Option(min=1, max=3600, help="How long the service waits for a sign of life before it asks others.")
@@ -47,7 +52,7 @@ def agent(
     context: typer.Context,
     training: TrainingOptions,
     server: Server = "http://127.0.0.1:8321",
-    api_key: ApiKey = None,
+    key_file: KeyFile = None,
     lease_seconds: LeaseSeconds = 30.0,
     exit_when_idle: ExitWhenIdle = None,
     name: Name = None,
@@ -66,14 +71,14 @@ def agent(
     from proxy_training.agent_log import configure_logs
     from proxy_training.agent_process import AgentSetup, run_agent
 
-    setup = AgentSetup(
-        server=server,
-        api_key=api_key,
-        name=name or f"{socket.gethostname()}-{os.getpid()}",
-        spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
-        options=AgentOptions(lease_seconds, training.max_stack, exit_when_idle),
-        training=training,
-    )
     configure_logs()
     with one_sentence():
+        setup = AgentSetup(
+            server=server,
+            api_key=find_key(key_file),
+            name=name or f"{socket.gethostname()}-{os.getpid()}",
+            spool=spool or Path(os.environ.get("MIXWRIGHT_DATA_DIR") or ".mixwright") / "agent",
+            options=AgentOptions(lease_seconds, training.max_stack, exit_when_idle),
+            training=training,
+        )
         run_agent(setup, stop)

@@ -18,7 +18,7 @@ from proxy_training.whole_files import write_whole
 _NOT_PASSED_ON = {
     "server": "give it before the --",
     "corpus": "give it before the --",
-    "api_key": "a key has no place in a script; see --key-from",
+    "key_file": "the job brings the key; see --key-from",
     "parent": "nothing of the scheduler's is its parent",
 }
 _IDLE_SECONDS = "60"
@@ -26,7 +26,7 @@ _IDLE_SECONDS = "60"
 Options = Annotated[
     list[str] | None, typer.Argument(metavar="-- AGENT OPTIONS", help="Options of 'mixwright agent', after a --.")
 ]
-Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_SERVER", help="Address of the service, as the agents reach it.")]
+Server = Annotated[str, typer.Option(envvar="MIXWRIGHT_URL", help="Address of the service, as the agents reach it.")]
 Corpora = Annotated[
     list[str] | None,
     typer.Option(

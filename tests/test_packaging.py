@@ -1,4 +1,4 @@
-"""The files that install and deploy Mixwright agree with it. No container engine is needed: they are read as text.
+"""The files that install Mixwright agree with it. No container engine is needed: they are read as text.
 
 Every command line, target, setting and extra that they name must be one that exists.
 """
@@ -16,18 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-import yaml
-from fastapi.testclient import TestClient
-from pydantic import SecretStr
 
-from app.cli import build_app
-from app.main import create_app
-from app.migrate import upgrade
-from app.settings import ENV_PREFIX, Settings
+from app.settings import ENV_PREFIX
 from migrations.check import main as check_migrations
-
-SECRETS = ("POSTGRES_PASSWORD", "MIXWRIGHT_API_KEY")
+from tests.images import Stages, parse_command, read_stages, variables_read
 
 
 @pytest.fixture(scope="module")
@@ -36,40 +28,14 @@ def project(checkout: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def services(checkout: Path) -> dict[str, Any]:
-    return yaml.safe_load((checkout / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-
-
-@pytest.fixture(scope="module")
-def stages(checkout: Path) -> dict[str, list[tuple[str, str]]]:
-    """(instruction, rest) of every line of the Dockerfile, by build stage, inherited ones first."""
-    text = re.sub(r"\\\n\s*", " ", (checkout / "Dockerfile").read_text(encoding="utf-8"))
-    found: dict[str, list[tuple[str, str]]] = {}
-    stage = ""
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        instruction, _, rest = line.strip().partition(" ")
-        if instruction == "FROM":
-            base, stage = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
-            found[stage] = list(found.get(base, []))
-        elif stage:
-            found[stage].append((instruction, rest.strip()))
-    return found
+def stages(checkout: Path) -> Stages:
+    return read_stages(checkout)
 
 
 def distributions(project: dict[str, Any], *extras: str) -> set[str]:
     """Names of the packages that an installation with these extras asks for."""
     lists = [project["project"]["dependencies"], *(project["project"]["optional-dependencies"][e] for e in extras)]
     return {re.split(r"[\[<>=!~ ;]", requirement)[0].lower() for requirements in lists for requirement in requirements}
-
-
-def command_parameters(command: str) -> set[str]:
-    """The long options of one ``mixwright`` command."""
-    group = typer.main.get_command(build_app())
-    commands = group.commands  # type: ignore[attr-defined]
-    assert command in commands, f"there is no command {command!r}"
-    return {option for parameter in commands[command].params for option in parameter.opts}
 
 
 # --- pyproject.toml ------------------------------------------------------------------------------------------------
@@ -95,110 +61,71 @@ def test_setup_installs_extras_that_exist(checkout: Path, project: dict[str, Any
 # --- Dockerfile ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stage", "extras"), [("api", {"service", "postgres"}), ("agent", {"agent"})])
+@pytest.mark.parametrize(
+    ("stage", "chosen", "extras"),
+    [
+        ("api", {}, {"service", "postgres"}),
+        ("agent", {}, {"agent"}),
+        ("agent", {"AGENT_EXTRAS": "agent,ray"}, {"agent", "ray"}),
+    ],
+)
 def test_each_image_installs_just_its_extras(
-    stages: dict[str, list[tuple[str, str]]], project: dict[str, Any], stage: str, extras: set[str]
+    stages: Stages, project: dict[str, Any], stage: str, chosen: dict[str, str], extras: set[str]
 ) -> None:
+    """By the defaults of its arguments, and by those that its first lines and the README choose."""
+    defaults = dict(rest.split("=", 1) for instruction, rest in stages[stage] if instruction == "ARG")
+    assert chosen.keys() <= defaults.keys()
     installs = [rest for instruction, rest in stages[stage] if instruction == "RUN" and "pip install" in rest]
-    named = re.search(r'"\.\[([a-z,]+)\]"', " ".join(installs))
+    text = re.sub(r"\$\{(\w+)\}", lambda found: (defaults | chosen)[found[1]], installs[0])
+    named = re.search(r'"\.\[([a-z,]+)\]"', text)
     assert named is not None
     assert set(named.group(1).split(",")) == extras <= set(project["project"]["optional-dependencies"])
 
 
 @pytest.mark.parametrize("stage", ["api", "agent"])
-def test_each_image_runs_an_existing_command_without_root_and_is_watched(
-    stages: dict[str, list[tuple[str, str]]], stage: str
-) -> None:
+def test_a_change_of_code_does_not_install_the_dependencies_again(stages: Stages, stage: str) -> None:
+    """They are installed before any code is there; the code comes as a wheel of its own, without them."""
+    dependencies, code = [
+        i for i, (instruction, rest) in enumerate(stages[stage]) if instruction == "RUN" and "pip install" in rest
+    ]
+    copied = [rest.split()[:-1] for instruction, rest in stages[stage][:code] if instruction == "COPY"]
+    assert copied == [["pyproject.toml"]]
+    assert dependencies < code
+    assert {"--no-deps", "--force-reinstall", "/wheel/*.whl"} <= set(stages[stage][code][1].split())
+    assert any("--wheel-dir /wheel " in rest for instruction, rest in stages["wheel"] if instruction == "RUN")
+
+
+@pytest.mark.parametrize("stage", ["api", "agent"])
+def test_each_image_runs_an_existing_command_without_root_and_is_watched(stages: Stages, stage: str) -> None:
     last = dict(stages[stage])  # the last of each instruction is the one that counts
     assert last["USER"] not in ("root", "0")
-    program, command, *arguments = json.loads(last["CMD"])
-    assert program == "mixwright"
-    assert {argument for argument in arguments if argument.startswith("--")} <= command_parameters(command)
+    parse_command(json.loads(last["CMD"]))
     assert "HEALTHCHECK" in last
 
 
 @pytest.mark.parametrize("stage", ["api", "agent"])
-def test_python_of_the_health_checks_compiles(stages: dict[str, list[tuple[str, str]]], stage: str) -> None:
+def test_python_of_the_health_checks_compiles(stages: Stages, stage: str) -> None:
     check = dict(stages[stage])["HEALTHCHECK"]
     program, flag, source = json.loads(check[check.index("CMD ") + 4 :])
     assert (program, flag) == ("python", "-c")
     compile(source, "healthcheck", "exec")
 
 
-def test_the_api_image_sets_settings_that_exist(stages: dict[str, list[tuple[str, str]]]) -> None:
-    set_here = [
-        name
-        for instruction, rest in stages["api"]
-        if instruction == "ENV"
-        for name in (pair.partition("=")[0] for pair in shlex.split(rest))
-    ]
-    ours = [name.removeprefix(ENV_PREFIX).lower() for name in set_here if name.startswith(ENV_PREFIX)]
+@pytest.mark.parametrize("stage", ["api", "agent"])
+def test_each_image_sets_variables_that_its_code_reads(checkout: Path, stages: Stages, stage: str) -> None:
+    pairs = [pair for instruction, rest in stages[stage] if instruction == "ENV" for pair in shlex.split(rest)]
+    ours = {name for name, _, _ in (pair.partition("=") for pair in pairs) if name.startswith(ENV_PREFIX)}
     assert ours
-    assert set(ours) <= set(Settings.model_fields)
+    assert ours <= variables_read(checkout, stage)
 
 
-def test_everything_that_the_images_copy_exists_and_reaches_them(
-    checkout: Path, stages: dict[str, list[tuple[str, str]]]
-) -> None:
+def test_everything_that_the_images_copy_exists_and_reaches_them(checkout: Path, stages: Stages) -> None:
     let_in = {
         line[1:] for line in (checkout / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"
     }
-    copied = {source for instruction, rest in stages["api"] if instruction == "COPY" for source in rest.split()[:-1]}
+    copied = {source for instruction, rest in stages["wheel"] if instruction == "COPY" for source in rest.split()[:-1]}
     assert all((checkout / source).exists() for source in copied)
     assert copied == let_in
-
-
-# --- docker-compose.yml --------------------------------------------------------------------------------------------
-
-
-def test_compose_builds_targets_that_the_dockerfile_has(
-    services: dict[str, Any], stages: dict[str, list[tuple[str, str]]]
-) -> None:
-    targets = {name: service["build"]["target"] for name, service in services.items() if "build" in service}
-    assert targets == {"api": "api", "agent": "agent"}
-    assert set(targets.values()) <= set(stages)
-
-
-def test_compose_sets_settings_that_exist_and_that_the_service_accepts(
-    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in services["api"]["environment"].items():
-        assert name.startswith(ENV_PREFIX)
-        monkeypatch.setenv(name, re.sub(r"\$\{[^}]*\}", "secret", str(value)))
-    settings = Settings()
-    assert settings.resolved_database_url == "postgresql+psycopg://mixwright:secret@postgres:5432/mixwright"
-    assert (settings.host, settings.port) == ("0.0.0.0", 8321)
-    assert settings.api_key is not None
-
-
-def test_no_secret_of_compose_has_a_default(checkout: Path) -> None:
-    text = (checkout / "docker-compose.yml").read_text(encoding="utf-8")
-    for secret in SECRETS:
-        uses = re.findall(r"\$\{?" + secret + r"([^}]*)\}?", text)
-        assert uses
-        assert all(use.startswith(":?") for use in uses), f"{secret} must be demanded with ${{{secret}:?...}}"
-
-
-def test_every_service_is_watched_and_waits_for_healthy_ones(services: dict[str, Any]) -> None:
-    for name, service in services.items():
-        assert service["healthcheck"]["test"], name
-        for needed, how in service.get("depends_on", {}).items():
-            assert needed in services
-            assert how == {"condition": "service_healthy"}
-
-
-@pytest.mark.parametrize("name", ["api", "agent"])
-def test_the_health_check_of_a_service_is_answered_without_a_key(
-    services: dict[str, Any], name: str, tmp_path: Path
-) -> None:
-    """By the API as compose sets it up, with SQLite in place of PostgreSQL."""
-    asked = re.search(r"(http://[^/]+)(/\w+)", " ".join(services[name]["healthcheck"]["test"]))
-    assert asked is not None
-    settings = Settings(data_dir=tmp_path, host="0.0.0.0", api_key=SecretStr("secret"))
-    upgrade(settings)
-    with TestClient(create_app(settings), base_url=asked.group(1)) as client:
-        assert client.get(asked.group(2)).status_code == 200
-        assert client.get("/v1/studies").status_code == 401
 
 
 # --- make and the continuous checks --------------------------------------------------------------------------------

@@ -34,11 +34,20 @@ def create(
     scope: Annotated[list[str], typer.Option(help=f"What it may do: {_SCOPES}; may be given several times.")],
     study: Annotated[UUID | None, typer.Option(help="Bind it to one study; it sees nothing else.")] = None,
     expires_days: Annotated[float | None, typer.Option(min=0.001, max=3650, help="Days until it expires.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write it to this file, for you alone to read, instead of printing it; if the file holds a usable key "
+            "of the same scopes and study already, that one stays.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it. It is shown this once."""
     from app.clock import utc_now
     from app.errors import InvalidRequest
+    from app.key_file import keep_key
     from app.principal import Scope
     from app.schemas.keys import KeyCreate
     from app.services.keys import create_key
@@ -52,7 +61,12 @@ def create(
     expires_at = None if expires_days is None else now + timedelta(days=expires_days)
     body = KeyCreate(name=name, scopes=[Scope(each) for each in set(scope)], study_id=study, expires_at=expires_at)
     with _database(data_dir) as (_, database), database.write() as session:
-        typer.echo(create_key(session, body, now).key)
+        if out is None:
+            typer.echo(create_key(session, body, now).key)
+        elif keep_key(session, out, body, now):
+            typer.echo(f"The key is in {out}.")
+        else:
+            typer.echo(f"{out} holds such a key already.")
 
 
 def list_keys(data_dir: DataDir = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -47,6 +48,34 @@ def test_a_key_is_made_listed_and_revoked_without_a_service(
     assert "is revoked" in said(capsys, "keys", "revoke", key_id)
     assert status(locked_out, key) == 401
     assert "revoked" in said(capsys, "keys", "list")
+
+
+def test_a_key_in_a_file_is_kept_while_it_works_and_replaced_when_it_does_not(
+    locked_out: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "agent.key"
+    wanted = ("keys", "create", "agents", "--out", str(file), "--scope", "agent")
+    assert said(capsys, *wanted) == f"The key is in {file}."
+    first = file.read_text().strip()
+    assert (status(locked_out, first), file.stat().st_mode & 0o777) == (403, 0o600)  # known, and not an admin's
+    assert said(capsys, *wanted).endswith(f"{file} holds such a key already.")
+    assert file.read_text().strip() == first
+    said(capsys, *wanted, "--scope", "read")  # a key of other scopes is not what is asked for
+    assert file.read_text().strip() != first
+    said(capsys, *wanted)
+    second = file.read_text().strip()
+    said(capsys, "keys", "revoke", second.split("_")[1])
+    said(capsys, *wanted)
+    assert (status(locked_out, second), status(locked_out, file.read_text().strip())) == (401, 403)
+
+
+def test_a_key_that_cannot_be_written_is_not_left_behind(
+    locked_out: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said(capsys, "keys", "list")  # brings the database up
+    assert run(["keys", "create", "agents", "--scope", "agent", "--out", str(tmp_path / "no" / "agent.key")]) == 1
+    assert "agent.key" in capsys.readouterr().err
+    assert "usable" not in said(capsys, "keys", "list")
 
 
 def test_a_link_is_for_an_admin_and_for_the_address_of_the_running_service(

@@ -214,10 +214,12 @@ def test_agents_work_through_a_real_corpus(
     serve: Callable[[list[ProxySpec]], FakeService],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("MIXWRIGHT_API_KEY", "secret")
+    (tmp_path / "key").write_text("secret\n")
+    monkeypatch.delenv("MIXWRIGHT_API_KEY", raising=False)
     monkeypatch.setenv("MIXWRIGHT_LOG_FORMAT", "json")
     service = serve([*some_runs(corpus, 3, steps=SHORT), *some_runs(corpus, 2, steps=SHORT + 1)])
-    options = ("--server", service.url, "--exit-when-idle", "0", "--spool", str(tmp_path))
+    monkeypatch.setenv("MIXWRIGHT_URL", service.url)
+    options = ("--key-file", str(tmp_path / "key"), "--exit-when-idle", "0", "--spool", str(tmp_path))
     code, stderr = command("--corpus", str(corpus.folder), *options)
     assert code == 0
     assert service.states() == ["succeeded"] * 5

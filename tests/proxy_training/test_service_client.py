@@ -78,5 +78,7 @@ def test_the_key_is_in_no_message_and_no_log(service: FakeService, caplog: pytes
     with ServiceClient(service.url, "hunter2") as client, pytest.raises(Refused) as refusal:
         client.register("a", "b", "c")
     assert refusal.value.status == 401
-    assert str(refusal.value).endswith("does not know the key; put one of scope agent into MIXWRIGHT_API_KEY")
+    assert str(refusal.value).endswith(
+        "does not know the key; put one of scope agent into MIXWRIGHT_API_KEY, or name its file"
+    )
     assert "hunter2" not in str(refusal.value) + repr(client) + caplog.text

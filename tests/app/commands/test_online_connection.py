@@ -42,6 +42,11 @@ def test_an_option_goes_before_the_environment(data_dir: Path, tmp_path: Path, m
     monkeypatch.setenv("MIXWRIGHT_API_KEY", " of-the-environment ")
     place = find_place(ConnectionOptions())
     assert (place.url, place.key) == ("https://there.example.org", "of-the-environment")
+    (tmp_path / "named").write_text("of-the-named-file\n")
+    monkeypatch.setenv("MIXWRIGHT_KEY_FILE", str(tmp_path / "named"))
+    assert find_place(ConnectionOptions()).key == "of-the-environment"
+    monkeypatch.delenv("MIXWRIGHT_API_KEY")
+    assert find_place(ConnectionOptions()).key == "of-the-named-file"
     key_file = tmp_path / "key"
     key_file.write_text("of-the-file\n")
     place = find_place(ConnectionOptions(url="http://[::1]:1", key_file=key_file))
