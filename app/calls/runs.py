@@ -29,15 +29,20 @@ _RUNS_AT_ONCE = 10_000
 class RunCalls(Transport):
     """The calls of this resource; one method a route."""
 
-    def create_runs(self, study_id: UUID, runs: Sequence[RunCreate]) -> RunsCreated:
-        """Queue or report any number of runs; more than the service takes at once go in several calls."""
-        created, renormalised = [], 0
+    def create_runs(self, study_id: UUID, runs: Sequence[RunCreate], repeat: bool = False) -> RunsCreated:
+        """Queue or report any number of runs; more than the service takes at once go in several calls.
+
+        Args:
+            repeat: queue also what the study has already, instead of skipping it.
+        """
+        made = RunsCreated(runs=[], skipped=[], renormalised=0)
         for start in range(0, len(runs), _RUNS_AT_ONCE):
-            body = RunBatchCreate(runs=list(runs[start : start + _RUNS_AT_ONCE]))
+            body = RunBatchCreate(runs=list(runs[start : start + _RUNS_AT_ONCE]), repeat=repeat)
             part = self._post(f"/v1/studies/{study_id}/runs", body, RunsCreated)
-            created += part.runs
-            renormalised += part.renormalised
-        return RunsCreated(runs=created, renormalised=renormalised)
+            made.runs += part.runs
+            made.skipped += [one.model_copy(update={"index": start + one.index}) for one in part.skipped]
+            made.renormalised += part.renormalised
+        return made
 
     def list_runs(self, study_id: UUID, query: RunQuery | None = None) -> Page[RunRead]:
         """A page of the runs that are like the query, oldest first."""

@@ -24,11 +24,14 @@ class RunChoice:
     purpose: Annotated[list[str] | None, typer.Option(help="Only runs of this purpose; repeatable.")] = None
 
     fidelity: Annotated[RunFidelity | None, typer.Option(help="Only runs of this fidelity [default: trained].")] = None
+    staged: Annotated[
+        bool, typer.Option("--staged", help="Also runs of several stages, each as the mean of its stages.")
+    ] = False
 
     def given(self) -> dict[str, object]:
         """The fields of the filter that were given."""
         fields = {"model_params": self.model_params, "train_tokens": self.train_tokens, "purposes": self.purpose}
-        fields |= {"fidelity": self.fidelity}
+        fields |= {"fidelity": self.fidelity, "staged": self.staged}
         return {name: value for name, value in fields.items() if value}
 
 

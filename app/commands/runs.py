@@ -45,6 +45,28 @@ class ImportOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class QueueOptions:
+    """How often mixtures are queued, as what, and before which others."""
+
+    stages: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="A run whose weights change on the way: a list of objects with from_token, to_token and weights; "
+            "repeatable.",
+        ),
+    ] = None
+    train_seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="Train every mixture with this seed; repeatable [default: 0].")
+    ] = None
+    purpose: Annotated[str, typer.Option(help="What the runs are for.")] = "swarm"
+    priority: Annotated[int, typer.Option(help="Higher ones are handed out first.")] = 0
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Queue also what the study has already, instead of skipping it.")
+    ] = False
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     group = typer.Typer(help="Proxy runs of a study.", no_args_is_help=True)
@@ -65,6 +87,9 @@ def list_runs(
     purpose: _Purpose = None,
     source: Annotated[str | None, typer.Option(help="proxy, imported, manual or adaptive.")] = None,
     fidelity: Annotated[RunFidelity | None, typer.Option(help="Only runs of this fidelity.")] = None,
+    staged: Annotated[
+        bool | None, typer.Option("--staged/--not-staged", help="Only runs whose weights change on the way, or not.")
+    ] = None,
     label: _Label = None,
     limit: Limit = 100,
     as_json: AsJson = False,
@@ -73,13 +98,18 @@ def list_runs(
     from app.online import lookups, output, run_tables
     from app.online.bodies import body_of
     from app.schemas.runs import RunQuery
+    from app.terminal import report_console, say
 
     fields = {"state": state or [], "purpose": purpose, "source": source, "label": label}
-    fields |= {"fidelity": fidelity}
+    fields |= {"fidelity": fidelity, "staged": staged}
     query = body_of(RunQuery, fields, "the question")
     with connected(connection) as client:
-        found = output.first(client.find_runs(lookups.find_study(client, study).id, query), limit)
+        of = lookups.find_study(client, study)
+        found = output.first(client.find_runs(of.id, query), limit)
     output.give_list(found, as_json, run_tables.RUN_COLUMNS, run_tables.run_row, "There is no such run.")
+    if not as_json:
+        for sentence in run_tables.about_waiting(of.runs_without_agent):
+            say(report_console(), sentence)
 
 
 def queue(
@@ -89,29 +119,28 @@ def queue(
         typer.Option(metavar="FILE.json", help="Settings of every run: corpus_hash, train_tokens, model, ..."),
     ],
     asked: MixtureOptions,
+    how: QueueOptions,
     connection: ConnectionOptions,
     model: Annotated[
         str | None, typer.Option(metavar="PRESET", help="Shape of the model by its size, such as 15M.")
     ] = None,
-    train_seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Train every mixture with this seed; repeatable [default: 0].")
-    ] = None,
-    purpose: Annotated[str, typer.Option(help="What the runs are for.")] = "swarm",
-    priority: Annotated[int, typer.Option(help="Higher ones are handed out first.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Queue proxy runs for agents: mixtures of a design, or those of a table."""
-    from app.online import lookups, output, run_sources
-    from app.terminal import say
+    """Queue proxy runs for agents: mixtures of a design, those of a table, or plans of stages. What the study has
+    already is named and skipped."""
+    from app.online import lookups, output, run_sources, run_tables
 
     body = run_sources.read_settings(settings, model)
     with connected(connection) as client:
         found = lookups.find_study(client, study)
-        wanted = run_sources.wanted_mixtures(client, found, asked)
-        runs = run_sources.runs_to_queue(wanted, body, train_seed or [0], purpose, priority)
-        created = client.create_runs(found.id, runs)
-    sentence = f"Queued {len(created.runs)} runs in study {found.name}."
-    output.give(created, as_json, lambda console, _: say(console, sentence))
+        if how.stages:
+            wanted = run_sources.wanted_stages(how.stages, asked)
+        else:
+            wanted = run_sources.wanted_mixtures(client, found, asked)
+        shared = {"settings": body, "purpose": how.purpose, "priority": how.priority}
+        runs = run_sources.runs_to_queue(wanted, shared, how.train_seed or [0])
+        created = client.create_runs(found.id, runs, how.repeat)
+    output.give(created, as_json, lambda console, made: run_tables.show_created(console, made, found.name))
 
 
 def show(

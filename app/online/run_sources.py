@@ -1,8 +1,9 @@
-"""Runs to queue: their settings from a file, their mixtures from a design or a table."""
+"""Runs to queue: their settings from a file, their mixtures from a design, a table or plans of stages."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from app.calls.errors import ClientError
 from app.client import Client
@@ -22,8 +23,19 @@ def read_settings(path: Path, preset: str | None) -> ProxySettings:
     return body_of(ProxySettings, told, str(path))
 
 
-def wanted_mixtures(client: Client, study: StudyRead, asked: MixtureOptions) -> list[tuple[str, dict[str, float]]]:
-    """(label, weights) of each run: the rows of a table, or suggestions of a design.
+def wanted_stages(files: list[Path], asked: MixtureOptions) -> list[dict[str, Any]]:
+    """Label and stages of each run, one a file.
+
+    Raises:
+        ClientError: mixtures are asked for as well, or a file is no JSON.
+    """
+    if asked.mixtures is not None or asked.count is not None:
+        raise ClientError("--stages says what runs are trained on; give neither --count nor --mixtures beside it")
+    return [{"label": path.stem, "stages": read_json(path)} for path in files]
+
+
+def wanted_mixtures(client: Client, study: StudyRead, asked: MixtureOptions) -> list[dict[str, Any]]:
+    """Label and weights of each run: the rows of a table, or suggestions of a design.
 
     Raises:
         ClientError: neither is asked for, or both. FormatError: naming the place in the table.
@@ -33,25 +45,23 @@ def wanted_mixtures(client: Client, study: StudyRead, asked: MixtureOptions) -> 
     if asked.mixtures is None:
         assert asked.count is not None
         body = SuggestionCreate(count=asked.count, design=asked.design, seed=asked.seed)
-        return [("", suggestion.weights) for suggestion in client.suggest(study.id, body).suggestions]
+        return [{"weights": suggestion.weights} for suggestion in client.suggest(study.id, body).suggestions]
     names = [domain.name for domain in study.domain_set.domains]
     rows = read_queries(asked.mixtures, names)
     return [
-        (run_id, dict(zip(names, weights, strict=True)))
+        {"label": run_id, "weights": dict(zip(names, weights, strict=True))}
         for run_id, weights in zip(rows.run_ids, rows.p.tolist(), strict=True)
     ]
 
 
-def runs_to_queue(
-    mixtures: list[tuple[str, dict[str, float]]],
-    settings: ProxySettings,
-    seeds: list[int],
-    purpose: str,
-    priority: int,
-) -> list[RunCreate]:
-    """Each mixture with each seed."""
+def runs_to_queue(wanted: list[dict[str, Any]], shared: dict[str, Any], seeds: list[int]) -> list[RunCreate]:
+    """Each mixture with each seed; ``shared`` are the fields that are the same in all.
+
+    Raises:
+        ClientError: naming what is wrong with a run.
+    """
     return [
-        RunCreate(weights=weights, settings=settings, seed=seed, label=label, purpose=purpose, priority=priority)
-        for label, weights in mixtures
+        body_of(RunCreate, {**shared, **one, "seed": seed}, f"run {one.get('label') or number}")
+        for number, one in enumerate(wanted, start=1)
         for seed in seeds
     ]

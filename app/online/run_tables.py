@@ -10,12 +10,14 @@ from rich.console import Console
 from app.online.output import count, mixture, table, when
 from app.schemas.agents import AgentRead
 from app.schemas.run_fidelity import RunFidelity
-from app.schemas.runs import AttemptRead, RunRead, RunState
+from app.schemas.runs import AttemptRead, RunRead, RunsCreated, RunState
+from app.schemas.studies import RunsWithoutAgent
 from app.terminal import number, say
 
 RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
-AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">runs", "last seen")
+AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">corpora", ">runs", "last seen")
 _ERROR_LENGTH = 200
+_MOST_NAMED = 5
 
 
 class RunStory(BaseModel):
@@ -25,12 +27,36 @@ class RunStory(BaseModel):
     attempts: list[AttemptRead]
 
 
+def show_created(console: Console, made: RunsCreated, study: str) -> None:
+    """What was queued, and what the study had already."""
+    say(console, f"Queued {len(made.runs)} runs in study {study}.")
+    if made.skipped:
+        named = ", ".join(f"{one.run_id} ({one.state})" for one in made.skipped[:_MOST_NAMED])
+        more = ", ..." if len(made.skipped) > _MOST_NAMED else ""
+        say(
+            console,
+            f"Skipped {len(made.skipped)} that the study has already: {named}{more}. Use --repeat to queue them again, "
+            "or --train-seed to train them with another seed.",
+        )
+
+
+def about_waiting(without_agent: Sequence[RunsWithoutAgent]) -> list[str]:
+    """Which queued runs nobody would claim at present."""
+    return [
+        f"{row.runs} queued runs wait for an agent with the corpus {row.corpus_hash}: none that is alive and takes "
+        "new runs of this study has it."
+        for row in without_agent
+    ]
+
+
 def run_row(run: RunRead) -> Sequence[str]:
     """A run in a list."""
     name = run.label or run.external_id or "-"
     state = f"{run.state}, excluded" if run.exclude_from_fit else str(run.state)
     sizes = (count(run.model_params), count(run.train_tokens), str(len(run.losses or {})))
     source = str(run.source) if run.fidelity is RunFidelity.TRAINED else f"{run.source}, {run.fidelity}"
+    if run.stages is not None:
+        source += f", {len(run.stages)} stages"
     return (str(run.id), state, name, run.purpose, *sizes, source, when(run.finished_at))
 
 
@@ -45,6 +71,7 @@ def show_story(console: Console, story: RunStory) -> None:
     run = story.run
     show_run(console, run)
     say(console, f"Mixture: {mixture(run.weights, most=len(run.weights))}; seed {run.seed}; purpose {run.purpose}.")
+    _show_stages(console, run)
     sizes = f"{count(run.model_params)} parameters, {count(run.train_tokens)} tokens"
     say(console, f"{sizes}; {count(run.progress_tokens)} trained; attempt {run.attempt} of {run.max_attempts}.")
     if run.fidelity is RunFidelity.MERGED:
@@ -60,6 +87,16 @@ def show_story(console: Console, story: RunStory) -> None:
         console.print(table(("attempt", "agent", "outcome", "from", "to", "reason"), map(_attempt, story.attempts)))
 
 
+def _show_stages(console: Console, run: RunRead) -> None:
+    if run.stages is None:
+        return
+    say(console, f"The mixture is the mean of {len(run.stages)} stages; fits leave the run out unless they ask for it.")
+    for name, stages in (("Stage", run.stages), ("Trained", run.realised_stages or ())):
+        for stage in stages:
+            shares = mixture(stage.weights, most=len(stage.weights))
+            say(console, f"{name} {count(stage.from_token)} to {count(stage.to_token)} tokens: {shares}.")
+
+
 def _attempt(attempt: AttemptRead) -> Sequence[str]:
     reach = (when(attempt.started_at), when(attempt.ended_at))
     reason = (attempt.reason or "-")[:_ERROR_LENGTH]
@@ -70,7 +107,7 @@ def agent_row(agent: AgentRead) -> Sequence[str]:
     """An agent in a list."""
     state = f"{agent.state}, draining" if agent.draining else str(agent.state)
     cells = (str(agent.id), agent.name, state, agent.hostname or "-", agent.device or "-")
-    return (*cells, str(len(agent.run_ids)), when(agent.last_seen_at))
+    return (*cells, str(len(agent.corpus_hashes)), str(len(agent.run_ids)), when(agent.last_seen_at))
 
 
 def show_agent(console: Console, agent: AgentRead) -> None:

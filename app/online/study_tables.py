@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.online.output import count, mixture, table, when
+from app.online.run_tables import about_waiting
 from app.schemas.bindings import BindingRead
 from app.schemas.budgets import BudgetRead
 from app.schemas.imports import ImportReport
@@ -57,6 +58,8 @@ def show_study(console: Console, study: StudyRead) -> None:
     console.print(table(TARGET_COLUMNS, map(target_row, study.targets), "Targets"))
     runs = ", ".join(f"{number} {state}" for state, number in study.run_counts.items() if number)
     say(console, f"Runs: {runs or 'none'}.")
+    for sentence in about_waiting(study.runs_without_agent):
+        say(console, sentence)
     if study.stranded_runs:
         say(console, f"{study.stranded_runs} measured runs are of other domains and enter no fit.")
     if asked := study.constraints.model_dump(exclude_defaults=True):

@@ -29,6 +29,6 @@ def runs_without_agent(session: Session, studies: Sequence[UUID], now: datetime)
     offered = {(agent.study_id, name) for agent in takers(session, now) for name in agent.corpus_hashes}
     found: dict[UUID, list[RunsWithoutAgent]] = {}
     for study_id, corpus_hash, runs in waiting:
-        if not {(None, corpus_hash), (study_id, corpus_hash)} & offered:
+        if corpus_hash is not None and not {(None, corpus_hash), (study_id, corpus_hash)} & offered:
             found.setdefault(study_id, []).append(RunsWithoutAgent(corpus_hash=corpus_hash, runs=runs))
     return found

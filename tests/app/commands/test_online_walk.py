@@ -177,6 +177,37 @@ def test_runs_are_queued_cancelled_and_tried_again(tmp_path: Path, answer: Ask, 
 
 
 @pytest.mark.usefixtures("_here")
+def test_what_is_queued_twice_is_named_and_skipped(
+    tmp_path: Path, answer: Ask, refusal: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer("study", "create", write_swarm(tmp_path / "twice"))
+    settings, plan = tmp_path / "settings.json", tmp_path / "late-law.json"
+    settings.write_text('{"corpus_hash": "nobodys", "train_tokens": 131072}')
+    code, law = ({name: float(name == one) for name in DOMAINS} for one in ("code", "law"))
+    stages = [(0, 98304, code), (98304, 131072, law)]
+    plan.write_text(json.dumps([dict(zip(("from_token", "to_token", "weights"), one, strict=True)) for one in stages]))
+    queue = ("runs", "queue", "twice", "--settings", settings, "--stages", plan)
+    (first,) = answer(*queue)["runs"]
+    assert (first["label"], first["weights"]["law"]) == ("late-law", 0.25)
+    assert [stage["weights"] for stage in first["stages"]] == [code, law]
+    assert run([*map(str, queue)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Queued 0 runs in study twice. Skipped 1 that the study has already: " in said
+    assert f"{first['id']} (queued). Use --repeat" in said
+    assert len(answer(*queue, "--repeat")["runs"]) == len(answer(*queue, "--train-seed", "1")["runs"]) == 1
+    waiting = "3 queued runs wait for an agent with the corpus nobodys: none that is alive"
+    for command in (["study", "show", "twice"], ["runs", "list", "twice", "--staged"]):
+        assert run(command) == 0
+        assert waiting in " ".join(capsys.readouterr().out.split())
+    assert answer("runs", "list", "twice", "--not-staged")["items"] == []
+    assert run(["runs", "show", first["id"]]) == 0
+    assert "The mixture is the mean of 2 stages" in capsys.readouterr().out
+    assert "give neither --count nor --mixtures" in refusal(*queue, "--count", "3")
+    plan.write_text("[]")
+    assert refusal(*queue).startswith("run late-law, stages: list should have at least 1 item")
+
+
+@pytest.mark.usefixtures("_here")
 def test_a_refusal_is_one_sentence_that_says_what_to_do(
     service: tuple[str, Path], tmp_path: Path, answer: Ask, refusal: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
