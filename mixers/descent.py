@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 
 from mixers.candidate_search import LIMIT_TOLERANCE
 from mixers.objectives import PRIOR_FLOOR, Objective
-from mixers.programs import Program
+from mixers.programs import At, Program
 from mixers.simplex import FeasibleSet
 
 
@@ -84,25 +84,27 @@ def polish(
     """SLSQP from ``p``; its end is kept only when it is better."""
     if len(program.free) == 0:
         return p
+    # The slope of KL has no end at a weight of 0.
+    inside = np.where(program.lower == 0, PRIOR_FLOOR, program.lower)
+    seen: dict[bytes, At] = {}
+
+    def at(x: np.ndarray) -> At:
+        """SLSQP asks for value, limits and Jacobian one by one at the same x; the law is asked once."""
+        key = x.tobytes()
+        if key not in seen:
+            seen.clear()
+            seen[key] = program.at(np.maximum(x, inside))
+        return seen[key]
+
     constraints = [{"type": "eq", "fun": lambda x: program.equal @ x - program.to, "jac": lambda _: program.equal}]
     if program.count:
-        constraints.append(
-            {"type": "ineq", "fun": lambda x: -program.at(x).limits, "jac": lambda x: -program.at(x).jacobian}
-        )
+        constraints.append({"type": "ineq", "fun": lambda x: -at(x).limits, "jac": lambda x: -at(x).jacobian})
     if len(program.most):
         constraints.append(
             {"type": "ineq", "fun": lambda x: program.most - program.rows @ x, "jac": lambda _: -program.rows}
         )
-
-    # The slope of KL has no end at a weight of 0.
-    inside = np.where(program.lower == 0, PRIOR_FLOOR, program.lower)
-
-    def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
-        at = program.at(np.maximum(x, inside))
-        return at.value, at.gradient
-
     result = minimize(
-        value_and_gradient,
+        lambda x: (at(x).value, at(x).gradient),
         program.start(p),
         jac=True,
         bounds=list(zip(program.lower, program.upper, strict=True)),

@@ -9,6 +9,7 @@ Limits on targets that no mixture satisfies are an error that says by how much t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,14 +58,24 @@ def minimize_objective(objective: Objective, feasible: FeasibleSet, rng: np.rand
     return solve(objective, feasible, rng).solution
 
 
-def solve(objective: Objective, feasible: FeasibleSet, rng: np.random.Generator) -> Solved:
-    """:func:`minimize_objective`, with what else was learned."""
+def solve(
+    objective: Objective,
+    feasible: FeasibleSet,
+    rng: np.random.Generator,
+    starts: Sequence[Float[np.ndarray, " k"]] | None = None,
+) -> Solved:
+    """:func:`minimize_objective`, with what else was learned.
+
+    Args:
+        starts: feasible mixtures that a smooth law is descended from, instead of the prior and random ones; laws of
+            other forms have no use for them.
+    """
     if objective.law.form == Form.STEPS:
         return _by_candidates(objective, feasible, rng)
     if objective.law.form == Form.CONVEX:
         _check_limits(objective, feasible)
         return _convex(objective, feasible)
-    return _by_descents(objective, feasible, rng)
+    return _by_descents(objective, feasible, _starts(objective, feasible, rng) if starts is None else starts)
 
 
 def _convex(objective: Objective, feasible: FeasibleSet) -> Solved:
@@ -97,13 +108,18 @@ def _only(p: np.ndarray, objective: Objective) -> Solution:
     return Solution(p, float(objective.value(p)), SolveStatus.OPTIMAL, 0.0, "the only mixture that is allowed")
 
 
-def _by_descents(objective: Objective, feasible: FeasibleSet, rng: np.random.Generator) -> Solved:
-    program = Program(objective, feasible)
+def _starts(objective: Objective, feasible: FeasibleSet, rng: np.random.Generator) -> list[np.ndarray]:
+    """The prior and random mixtures, and the one that is known to satisfy the limits."""
     start = feasible.kl_project(np.maximum(objective.prior, 1 / (100 * len(objective.prior))))
     starts = [start, *feasible.sample(_STARTS - 1, np.ones(len(start)), rng)]
     known = objective.limits.witness if objective.limits is not None else None
     if known is not None and feasible.contains(known):
         starts.append(known)
+    return starts
+
+
+def _by_descents(objective: Objective, feasible: FeasibleSet, starts: Sequence[np.ndarray]) -> Solved:
+    program = Program(objective, feasible)
     ends = [descend(objective, feasible, program, p) for p in starts]
     best = min(ends, key=lambda p: rank(objective, p))
     if objective.limits is not None and rank(objective, best)[0] > 0:

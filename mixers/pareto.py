@@ -6,7 +6,9 @@ Each point minimises the augmented weighted Chebyshev distance to the ideal (Ste
 
 over a lattice of leans. Unlike a sweep of weighted means it reaches points in the concave parts of a front too, and rho
 keeps out mixtures that only tie. Values are predicted ones: no pull to a prior, no price of repetition; the limits on
-targets and all constraints hold. For laws without a gradient the points are taken from candidates.
+targets and all constraints hold. For laws without a gradient the points are taken from candidates. For smooth laws one
+prediction of many candidates says where each lean has its basins: a few descents from there find what many from random
+starts do.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ from math import comb
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mixers.candidate_search import Candidates
+from mixers.candidate_search import Candidates, look_at
 from mixers.errors import InvalidInput
 from mixers.laws.base import Form
 from mixers.objectives import Objective, WorstExcess, family_matrix, family_names
-from mixers.optimizers import solve
+from mixers.optimizers import Solved, solve
 from mixers.simplex import FeasibleSet
 from mixers.types import Targets
 
 _RHO = 1e-3
 # The least lean: a family with none at all could be given up without need.
 _LEAST_LEAN = 1e-3
+# Of smooth laws: mixtures that are predicted once for all leans, how many of the best a lean is descended from, and
+# the L1 distance between those: the very best lie in one basin.
+_SCREENED, _DESCENTS, _APART = 2_000, 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,19 @@ def pareto_front(
         raise InvalidInput(f"a Pareto front needs at least two families of targets; there is only {''.join(names)!r}")
     rows = family_matrix(targets)
     plain = replace(objective, kl=0.0, repetition=None, worst=None)
-    ends = [solve(replace(plain, weights=row), feasible, rng) for row in rows]
+    smooth = plain.law.form == Form.SMOOTH
+    pool = [look_at(plain, feasible.sample(_SCREENED, np.ones(len(plain.prior)), rng))] if smooth else []
+    ends = [_solved(replace(plain, weights=row), feasible, rng, pool) for row in rows]
     p = np.stack([end.solution.weights for end in ends])
     values = _values(plain, rows, p)
     ideal = values.min(axis=0)
     extent = np.maximum(values.max(axis=0) - ideal, 1e-9 * np.maximum(1.0, np.abs(ideal)))
-    pool = [end.candidates for end in ends if end.candidates is not None]
+    pool += [look_at(plain, p)] if smooth else [end.candidates for end in ends if end.candidates is not None]
     found = [ParetoPoint(q, v, lean) for q, v, lean in zip(p, values, np.eye(len(names)), strict=True)]
     for lean in lean_lattice(len(names), count):
         found.append(_point(plain, rows, ideal, extent, lean, feasible, rng, pool))
+        if smooth:  # the next lean begins near this one's end
+            pool.append(look_at(plain, found[-1].weights[None]))
     keep = non_dominated(np.stack([point.values for point in found]))
     points = sorted((point for point, good in zip(found, keep, strict=True) if good), key=lambda o: tuple(o.values))
     return ParetoFront(names, ideal, tuple(points))
@@ -95,17 +104,35 @@ def _point(
     worst = WorstExcess(share * rows, share[:, 0] * ideal, _RHO * float(total.sum()))
     chebyshev = replace(plain, worst=worst, weights=total)
     if plain.law.form == Form.STEPS:
-        p = _best_candidate(chebyshev, pool)
+        p = _best_candidates(chebyshev, pool)[0]
     else:
-        p = solve(chebyshev, feasible, rng).solution.weights
+        p = _solved(chebyshev, feasible, rng, pool).solution.weights
     return ParetoPoint(p, _values(plain, rows, p[None])[0], lean)
 
 
-def _best_candidate(chebyshev: Objective, pool: list[Candidates]) -> np.ndarray:
+def _solved(objective: Objective, feasible: FeasibleSet, rng: np.random.Generator, pool: list[Candidates]) -> Solved:
+    """The optimum, of smooth laws from the best basins of the pool."""
+    smooth = objective.law.form == Form.SMOOTH
+    return solve(objective, feasible, rng, _spread(_best_candidates(objective, pool)) if smooth else None)
+
+
+def _best_candidates(chebyshev: Objective, pool: list[Candidates]) -> np.ndarray:
+    """All candidates (m, k), the best first."""
     p = np.concatenate([candidates.p for candidates in pool])
     y = np.concatenate([candidates.targets for candidates in pool])
     missed = np.concatenate([candidates.missed for candidates in pool])
-    return p[np.lexsort((chebyshev.aggregate(y), missed))[0]]
+    return p[np.lexsort((chebyshev.aggregate(y), missed))]
+
+
+def _spread(ranked: np.ndarray) -> list[np.ndarray]:
+    """The first of the ranked mixtures (m, k), and the next ones that lie apart from those before."""
+    chosen = [ranked[0]]
+    for p in ranked[1:]:
+        if len(chosen) == _DESCENTS:
+            break
+        if min(float(np.abs(p - q).sum()) for q in chosen) >= _APART:
+            chosen.append(p)
+    return chosen
 
 
 def lean_lattice(families: int, count: int) -> Float[np.ndarray, "m f"]:

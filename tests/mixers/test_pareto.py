@@ -1,5 +1,7 @@
 """Pareto fronts against known ones; the worst mixture and the flatness of an optimum against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from mixers.laws.base import Form
 from mixers.laws.log_linear import FittedLogLinear
 from mixers.laws.noise import Noise
 from mixers.laws.regmix_linear import FittedLinear
-from mixers.objectives import Limits, Objective
+from mixers.objectives import Limits, Objective, WorstExcess
 from mixers.optimizers import solve
 from mixers.pareto import lean_lattice, non_dominated, pareto_front
 from mixers.sensitivity import Method, sensitivity
@@ -67,6 +69,54 @@ def test_the_front_of_a_convex_law_is_not_dominated_by_any_mixture():
     for point in front.points:
         assert feasible.contains(point.weights, 1e-8)
         assert not (family < point.values - 1e-6).all(axis=1).any()
+
+
+class Counted(FittedLinear):
+    """Two bumps a target, so that descents end in several places; counts how often its gradient is asked for."""
+
+    calls = 0
+    centres = np.array([[[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], [[0.2, 0.7, 0.1], [0.3, 0.1, 0.6]]])  # (t, bumps, k)
+
+    @property
+    def form(self) -> Form:
+        return Form.SMOOTH
+
+    def _bumps(self, p):
+        off = p[..., None, None, :] - self.centres
+        return off, np.array([1.0, 0.8]) * np.exp(-6 * (off**2).sum(axis=-1))
+
+    def predict(self, p, scale):
+        del scale
+        mean = 2 - self._bumps(p)[1].sum(axis=-1)
+        return Prediction(mean, np.full_like(mean, 0.01))
+
+    def value_and_gradient(self, p, scale):
+        type(self).calls += 1
+        off, bumps = self._bumps(p)
+        return self.predict(p, scale).mean, (12 * bumps[..., None] * off).sum(axis=-2)
+
+
+def test_a_front_from_screened_starts_is_that_of_many_random_starts_at_a_fraction_of_the_work():
+    """Each lean is solved again from twelve starts: no point may be worse by the number that it was found for."""
+    blank = log_linear(3, 2)
+    fitted = Counted(blank.domain_names, blank.target_names, np.zeros(2), np.zeros((2, 3)), blank.noise)
+    feasible, targets = FeasibleSet.simplex(planted.domains(3)), Targets(fitted.target_names)
+    asked = objective(fitted)
+    Counted.calls = 0
+    front = pareto_front(asked, targets, feasible, rng(), count=7)
+    screened, Counted.calls = Counted.calls, 0
+    ends = np.stack([solve(replace(asked, weights=row), feasible, rng()).solution.weights for row in np.eye(2)])
+    values = fitted.predict(ends, SCALE).mean
+    ideal, extent = values.min(axis=0), np.ptp(values, axis=0)
+    assert front.ideal == pytest.approx(ideal, abs=1e-7)
+    for lean in lean_lattice(2, 7):
+        share = lean / extent
+        worst = WorstExcess(np.diag(share), share * ideal, 1e-3 * (1 / extent).sum())
+        chebyshev = replace(asked, worst=worst, weights=1 / extent)
+        many = solve(chebyshev, feasible, rng()).solution.value
+        nearest = min(float(chebyshev.value(point.weights)) for point in front.points)
+        assert nearest <= many + 1e-6
+    assert screened < Counted.calls / 3
 
 
 def test_a_concave_front_is_reached_inside_too():
