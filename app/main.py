@@ -22,6 +22,7 @@ from app.metrics import Metrics
 from app.openapi import describe, operation_id
 from app.problems import install_problem_handlers
 from app.rate_limits import RateLimits
+from app.recent_values import RecentValues
 from app.request_log import RequestLog
 from app.routes import (
     agents,
@@ -71,7 +72,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings, app.state.database, app.state.clock = settings, database, clock
-    app.state.job_watch = JobWatch(database)
+    app.state.job_watch, app.state.recent_values = JobWatch(database), RecentValues()
     app.state.event_watch = EventWatch(database)
     app.state.metrics = metrics = Metrics(database)
     app.state.credentials, app.state.rate_limits = credentials, limits

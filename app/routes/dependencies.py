@@ -16,6 +16,7 @@ from app.etags import NotModified, Precondition, etag_of, is_known
 from app.job_watch import JobWatch
 from app.principal import Principal, Scope
 from app.problems import PROBLEM_JSON
+from app.recent_values import RecentValues
 from app.settings import Settings
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -38,6 +39,10 @@ async def _watch(request: Request) -> JobWatch:
     return request.app.state.job_watch
 
 
+async def _recent(request: Request) -> RecentValues:
+    return request.app.state.recent_values
+
+
 async def _now(request: Request) -> datetime:
     return request.app.state.clock()
 
@@ -45,6 +50,7 @@ async def _now(request: Request) -> datetime:
 Caller = Annotated[Principal, Depends(_principal)]
 InDatabase = Annotated[Database, Depends(_database)]
 WithSettings = Annotated[Settings, Depends(_settings)]
+Recent = Annotated[RecentValues, Depends(_recent)]
 Watch = Annotated[JobWatch, Depends(_watch)]
 Now = Annotated[datetime, Depends(_now)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="the most items of a page")]

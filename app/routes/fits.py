@@ -16,6 +16,7 @@ from app.routes.dependencies import (
     InDatabase,
     Limit,
     Now,
+    Recent,
     Tagged,
     Watch,
     WithSettings,
@@ -97,7 +98,7 @@ def get_out_of_fold(fit_id: UUID, database: InDatabase, law: _Name = None, targe
 
 
 @router.post("/fits/{fit_id}/predictions", dependencies=READ, responses=problems(404, 409))
-def predict(fit_id: UUID, body: PredictionCreate, database: InDatabase) -> PredictionsRead:
+def predict(fit_id: UUID, body: PredictionCreate, database: InDatabase, recent: Recent) -> PredictionsRead:
     """Predict the targets of given mixtures, and say how far each is from what was measured."""
     with database.read() as session:
-        return predictions.predict(session, fit_id, body)
+        return predictions.predict(session, recent, fit_id, body)

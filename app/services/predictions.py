@@ -1,15 +1,22 @@
-"""What a fitted law predicts for given weights, with 90 % intervals, in the direction of each target."""
+"""What a fitted law predicts for given weights, with 90 % intervals, in the direction of each target.
+
+Sliders ask often, and how far a mixture is from the runs takes the weights of all of them. A finished fit does not
+change, so the process keeps what it has read of the latest fits: the law, and the runs without their losses.
+"""
 
 from __future__ import annotations
 
+import sys
 from uuid import UUID
 
 import numpy as np
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session, undefer
 
 from app.demands import beyond_the_runs, scale_for
 from app.fidelity_answers import finite
 from app.models import DomainSet, Fit, LawResult
+from app.recent_values import RecentValues
 from app.recommendation_details import mixture_document
 from app.schemas.fits import PredictionCreate, PredictionsRead, WhatIf
 from app.schemas.wishes import Constraints, Objective
@@ -25,7 +32,7 @@ from mixers.recommendation import MixturePrediction, Problem, far_from_runs, nea
 from mixers.types import Observations, Scale
 
 
-def predict(session: Session, fit_id: UUID, body: PredictionCreate) -> PredictionsRead:
+def predict(session: Session, recent: RecentValues, fit_id: UUID, body: PredictionCreate) -> PredictionsRead:
     """Predicted losses of each mixture under one law of the fit, and how far each is from what was measured.
 
     Raises:
@@ -34,13 +41,14 @@ def predict(session: Session, fit_id: UUID, body: PredictionCreate) -> Predictio
     """
     fit = find_fit(session, fit_id)
     law = law_of(fit, body.law)
-    runs = fitted_runs(session, fit)
+    runs = recent.get(("runs", fit.id, fit.runs_hash), lambda: _support(session, fit))
     scale = scale_for(runs, body.model_params, body.train_tokens)
     problem = fit_problem(session, fit, Objective(kl_to_prior=0), Constraints(), scale)
     names = problem.domains.names
     rows = [parse_weights(weights, names, f"weights.{i}")[0] for i, weights in enumerate(body.weights)]
     p = np.array([vector(row, names) for row in rows])
-    predicted = predict_mixtures(load_law(session, fit, law), problem, p)
+    fitted = recent.get(("law", fit.id, fit.runs_hash, law), lambda: _sized_law(session, fit, law))
+    predicted = predict_mixtures(fitted, problem, p)
     return PredictionsRead(
         law=law,
         model_params=finite(scale.model_params),
@@ -48,6 +56,21 @@ def predict(session: Session, fit_id: UUID, body: PredictionCreate) -> Predictio
         predictions=[_what_if(problem, runs, row, mixture) for row, mixture in zip(p, predicted, strict=True)],
         warnings=beyond_the_runs(runs, scale),
     )
+
+
+def _support(session: Session, fit: Fit) -> tuple[Observations, int]:
+    """The weights and scales of the runs, with one target only, and their bytes."""
+    runs = fitted_runs(session, fit).of_targets([0])
+    names = sum(sys.getsizeof(name) for name in (*runs.run_ids, *set(runs.mix_ids)))
+    arrays = (runs.p, runs.losses, runs.model_params, runs.train_tokens)
+    return runs, names + sum(array.nbytes for array in arrays) + 16 * len(runs)
+
+
+def _sized_law(session: Session, fit: Fit, law: str) -> tuple[FittedLaw, int]:
+    """The law, and the length of its JSON, which no law exceeds by much in memory."""
+    row = (LawResult.fit_id == fit.id, LawResult.law == law)
+    size = session.scalar(select(func.length(cast(LawResult.fitted, Text))).where(*row))
+    return load_law(session, fit, law), size or 0
 
 
 def _what_if(problem: Problem, runs: Observations, p: np.ndarray, predicted: MixturePrediction) -> WhatIf:
