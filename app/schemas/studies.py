@@ -134,8 +134,8 @@ class StudyRead(Answer):
     adopted_recommendation_id: UUID | None
     run_counts: dict[str, int]
     stranded_runs: int
-    created_at: datetime
     runs_without_agent: list[RunsWithoutAgent] = Field(
         description="queued runs by corpus, where no agent that is alive, takes new runs and may work for this study "
         "has asked for runs of that corpus"
     )
+    created_at: datetime

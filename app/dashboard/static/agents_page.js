@@ -49,6 +49,7 @@ function list(agents) {
       ),
       h("td", {}, h("bdi", {}, agent.hostname)),
       h("td", {}, h("bdi", {}, agent.device)),
+      h("td.number", { title: agent.corpus_hashes.join(", ") }, agent.corpus_hashes.length),
       h("td.number", {}, agent.run_ids.length),
       h("td.time", {}, time(agent.last_seen_at)),
       h(
@@ -64,7 +65,7 @@ function list(agents) {
     );
   });
   return table(
-    ["Agent", "State", "Host", "Device", "#Runs held", "Last seen", "Actions"],
+    ["Agent", "State", "Host", "Device", "#Corpora", "#Runs held", "Last seen", "Actions"],
     rows,
     "Agents, newest first",
   );

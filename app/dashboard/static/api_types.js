@@ -15,6 +15,7 @@
  * @property {Record<string, number>} run_counts
  * @property {Budget} budget
  * @property {number} stranded_runs
+ * @property {{corpus_hash: string, runs: number}[]} runs_without_agent
  * @property {string|null} adopted_recommendation_id
  * @property {string} created_at
  */
@@ -26,8 +27,12 @@
  * @property {number} reserved_flops
  * @property {number} spent_gpu_hours
  * @property {number} reserved_gpu_hours
+ * @property {number} spent_cpu_hours
+ * @property {number} reserved_cpu_hours
  * @property {boolean} exhausted
+ * @property {boolean} exhausted_on_cpu
  */
+/** @typedef {{from_token: number, to_token: number, weights: Record<string, number>}} Stage */
 /**
  * @typedef {object} Run
  * @property {string} id
@@ -40,6 +45,8 @@
  * @property {boolean} exclude_from_fit
  * @property {Record<string, number>} weights
  * @property {Record<string, number>|null} realised_weights
+ * @property {Stage[]|null} stages at least two, where the weights change on the way
+ * @property {Stage[]|null} realised_stages
  * @property {number} seed
  * @property {number|null} model_params
  * @property {number|null} train_tokens

@@ -3,7 +3,7 @@
 import { getJson } from "./api.js";
 import { budgetBars } from "./budget.js";
 import { h, nameCell, show, table } from "./dom.js";
-import { count, decimal, duration, shortId } from "./format.js";
+import { count, decimal, duration, exact, shortId } from "./format.js";
 import { curl, empty } from "./notices.js";
 import { objectiveOf } from "./objective.js";
 import { select, selected } from "./query.js";
@@ -47,8 +47,10 @@ export function create(body, controls, changed) {
         select({ cursor: to });
         changed();
       };
-      show(body, [page, cursor, selected("run"), before, study.targets, study.budget], () => [
-        budgetBars(study.budget),
+      const { targets, budget, runs_without_agent: waiting } = study;
+      show(body, [page, cursor, selected("run"), before, targets, budget, waiting], () => [
+        budgetBars(budget),
+        waiting.map(withoutAgent),
         page.items.length === 0 ? h("p.about", {}, "No run fits this filter.") : content(page.items, study, changed),
         pager(page.next_cursor, cursor, before, move),
       ]);
@@ -70,6 +72,16 @@ function next(study) {
     h("p", {}, "and start an agent that trains them:"),
     empty("", "", `mixwright agent --server ${location.origin} --corpus CORPUS_DIR`),
   ];
+}
+
+function withoutAgent({ corpus_hash: corpus, runs }) {
+  return h(
+    "p.notice.warn",
+    {},
+    `${exact(runs)} queued ${runs === 1 ? "run waits" : "runs wait"} for an agent with the corpus `,
+    h("bdi", {}, corpus),
+    ": none that is alive and takes new runs of this study has it.",
+  );
 }
 
 function content(rows, study, changed) {
@@ -126,6 +138,7 @@ function note(run) {
   const parts = [];
   if (run.source !== "proxy") parts.push(run.source);
   if (run.fidelity !== "trained") parts.push(`${run.fidelity}, not trained`);
+  if (run.stages) parts.push(`${run.stages.length} stages`);
   if (run.exclude_from_fit) parts.push("not used in fits");
   if (run.attempt > 1) parts.push(`attempt ${run.attempt} of ${run.max_attempts}`);
   if (run.error) parts.push(run.error);

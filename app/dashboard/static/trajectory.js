@@ -57,6 +57,7 @@ export function create(body, controls, changed) {
               : "This run has no measurement yet.",
           ),
         h("div.two", {}, weightsTable(run, study), lossesTable(run, study)),
+        run.stages && stagesTable(run, study),
         attemptsTable(attempts.items),
       ]);
       if (rebuilt && plot) await draw(plot, (theme) => picture(chart, theme));
@@ -117,6 +118,28 @@ function picture(chart, theme) {
       yaxis: axis(theme, units.size === 1 && unit ? `loss (${words(unit)})` : "loss"),
     },
   };
+}
+
+/** A domain a row, a stage a column: what was asked for, and what was trained where that is known. */
+function stagesTable(run, study) {
+  const realised = run.realised_stages ?? [];
+  const span = (stage) => `${count(stage.from_token)} to ${count(stage.to_token)}`;
+  const rows = study.domain_set.domains.map(({ name }) =>
+    h(
+      "tr",
+      {},
+      nameCell(name),
+      run.stages.map((stage) => h("td.number", {}, percent(stage.weights[name]))),
+      realised.map((stage) => h("td.number", {}, percent(stage.weights[name] ?? 0))),
+    ),
+  );
+  const heads = [...run.stages.map((stage) => `#${span(stage)}`), ...realised.map((stage) => `#Realised ${span(stage)}`)];
+  return h(
+    "div",
+    {},
+    h("p.about", {}, "The weights change on the way; fits leave this run out unless they ask for it."),
+    table(["Domain", ...heads], rows, "Stages of this run, in tokens"),
+  );
 }
 
 function weightsTable(run, study) {
