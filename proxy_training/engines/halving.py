@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
-import torch
-
-from proxy_training.free_memory import free_bytes
 from proxy_training.spec import ProxySettings, TrajectoryPoint
-from proxy_training.stack_size import needed_bytes
 from proxy_training.work import Assignment, Failure, Outcome, Watcher
-
-# What the allocators of the CPU and of CUDA libraries say in a plain RuntimeError.
-_SHORTAGES = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-_SHOWN_CHARACTERS = 200
-_GIB = 2**30
-
-TrainStack = Callable[[Sequence[Assignment], Watcher], None]
 
 log = logging.getLogger(__name__)
 
 
-class StackHalving:
-    """Knows for which settings memory was too small for a whole batch."""
+@dataclass(frozen=True)
+class Shortage:
+    """Memory was too small for a stack.
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    Args:
+        said: by whom it was noticed.
+        why_failed: what to say of a run that was alone in its stack.
+    """
+
+    said: str
+    why_failed: str
+
+
+# Ends with a shortage when runs of the batch have no outcome for want of memory; nothing of the stack is then left.
+TrainStack = Callable[[Sequence[Assignment], Watcher], Shortage | None]
+
+
+class StackHalving:
+    """Knows, for as long as it lives, for which settings memory was too small for a whole batch.
+
+    Settings tell model size, precision and sequence length. Several threads may train by it.
+    """
+
+    def __init__(self) -> None:
         self._largest: dict[str, int] = {}
 
     def largest(self, settings: ProxySettings, otherwise: int) -> int:
@@ -47,54 +55,22 @@ class StackHalving:
         waiting = deque(_parts(assignments, self.largest(settings, len(assignments))))
         while waiting and not watcher.stopping():
             part = seen.open(waiting.popleft())
-            shortage = _shortage(train, part, seen) if part else None
-            if shortage is None:
+            shortage = train(part, seen) if part else None
+            if shortage is None or watcher.stopping():
                 continue
-            self._free()
             rest = seen.open(part)
             if len(rest) > 1:
-                waiting.extendleft(reversed(_parts(rest, self._halve(settings, len(rest), shortage))))
+                waiting.extendleft(reversed(_parts(rest, self._halve(settings, len(rest), shortage.said))))
             elif rest:
-                watcher.ended(rest[0].run_id, Failure(self._too_large(settings, shortage), retry=True))
+                watcher.ended(rest[0].run_id, Failure(shortage.why_failed, retry=True))
 
-    def _halve(self, settings: ProxySettings, size: int, shortage: str) -> int:
-        half = -(-size // 2)
-        self._largest[settings.batch_key] = half
+    def _halve(self, settings: ProxySettings, size: int, said: str) -> int:
+        half = self._largest[settings.batch_key] = self.largest(settings, -(-size // 2))
         log.warning(
-            "Memory is too small for %d runs at once (%s); from now on %d are trained at once", size, shortage, half,
+            "Memory is too small for %d runs at once (%s); from now on %d are trained at once", size, said, half,
             extra={"event": "stack_halved", "stack": half},
         )  # fmt: skip
         return half
-
-    def _too_large(self, settings: ProxySettings, shortage: str) -> str:
-        needed, free = needed_bytes(settings, self._device.type), free_bytes(self._device)
-        return (
-            f"a run with these settings does not fit the memory even alone: it needs about {needed / _GIB:.1f} GiB, "
-            f"and {free / _GIB:.1f} GiB of {self._device.type} memory are free ({shortage})"
-        )
-
-    def _free(self) -> None:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _shortage(train: TrainStack, part: Sequence[Assignment], watcher: Watcher) -> str | None:
-    """Train; what the allocator said if memory was short. Returns, so that nothing holds the failed stack any more."""
-    try:
-        train(part, watcher)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_shortage(error):
-            raise
-        said = str(error).splitlines() or [type(error).__name__]
-        return said[0][:_SHOWN_CHARACTERS]
-    return None
-
-
-def _is_shortage(error: MemoryError | RuntimeError) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in _SHORTAGES)
 
 
 def _parts(assignments: Sequence[Assignment], size: int) -> list[Sequence[Assignment]]:

@@ -11,7 +11,8 @@ import torch
 from proxy_training.corpus_read import Corpus
 from proxy_training.devices import device_name, training_device
 from proxy_training.engines.base import Engine, EngineOptions
-from proxy_training.engines.halving import StackHalving
+from proxy_training.engines.halving import Shortage, StackHalving
+from proxy_training.engines.shortage import shortage_in
 from proxy_training.errors import ProxyError, SpecError
 from proxy_training.evaluate import ValidationSet
 from proxy_training.point_hooks import PointHook, hook_of
@@ -38,7 +39,7 @@ class InProcessEngine(Engine):
         if options.slots not in (None, 1):
             raise ProxyError(f"the engine {self.name!r} trains one batch at a time, not {options.slots}")
         self._device = device or training_device()
-        self._halving = StackHalving(self._device)
+        self._halving = StackHalving()
         self._hook = hook_of(options.metrics_command, options.keep_models)
         self._corpora: dict[Path, Corpus] = {}
         self._validations: dict[tuple[Path, int, int], ValidationSet] = {}
@@ -60,8 +61,11 @@ class InProcessEngine(Engine):
         settings = fitting[0].spec.settings
         validation = self._validation(corpus_folder, settings.model.context, settings.eval_sequences)
 
-        def train(part: Sequence[Assignment], watcher: Watcher) -> None:
-            StackedRun(part, corpus, validation, watcher, self._device, self._options.policy, self._hook).run()
+        def train(part: Sequence[Assignment], watcher: Watcher) -> Shortage | None:
+            def train_stack() -> None:
+                StackedRun(part, corpus, validation, watcher, self._device, self._options.policy, self._hook).run()
+
+            return shortage_in(train_stack, settings, self._device)
 
         self._halving.train(fitting, watcher, train)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from proxy_training.engines.halving import Shortage
 from proxy_training.engines.messages import AssignedRun, BatchOver, Ended, Orders, deliver
 from proxy_training.engines.slot_messages import TOLD, Batch, Logged, NewOrders, Ready, Told, WorkerSetup, line_of
 from proxy_training.errors import ProxyError
@@ -32,7 +33,15 @@ log = logging.getLogger(__name__)
 
 
 class WorkerDied(Exception):
-    """A worker ended in the middle of its work; says how."""
+    """A worker ended in the middle of its work; says how.
+
+    Args:
+        killed: by SIGKILL, as the kernel does when memory runs out.
+    """
+
+    def __init__(self, how: str, killed: bool) -> None:
+        super().__init__(how)
+        self.killed = killed
 
 
 class Worker:
@@ -92,7 +101,7 @@ class Worker:
         except queue.Empty:
             return None
         if message is None:
-            raise WorkerDied(self._how_it_died())
+            raise self._death()
         return message
 
     def ask_to_end(self) -> None:
@@ -165,13 +174,14 @@ class Worker:
                 self._errors.append(text)
                 paced.line(text)
 
-    def _how_it_died(self) -> str:
+    def _death(self) -> WorkerDied:
         code = self._process.wait()
         self._readers[1].join(_LAST_WORDS_SECONDS)
         how = f"exit code {code}"
         if code < 0:
             how = signal.Signals(-code).name + _HINTS.get(signal.Signals(-code), "")
-        return how + "".join(f"; its last words were: {words}" for words in self._errors)
+        how += "".join(f"; its last words were: {words}" for words in self._errors)
+        return WorkerDied(how, killed=code == -signal.SIGKILL)
 
 
 class Slot:
@@ -201,8 +211,11 @@ class Slot:
             self._worker = Worker(self._number, self._setup, self._environment)
         return self._worker
 
-    def train(self, assignments: Sequence[Assignment], corpus_folder: Path, watcher: Watcher) -> None:
-        """Train the batch; runs that a dying worker leaves behind have failed, and may be tried again."""
+    def train(self, assignments: Sequence[Assignment], corpus_folder: Path, watcher: Watcher) -> Shortage | None:
+        """Train the batch; runs that a dying worker leaves behind have failed, and may be tried again.
+
+        A worker that was killed is taken for too large: its runs have no outcome then.
+        """
         worker = self.start()
         runs = tuple(AssignedRun.of(assignment) for assignment in assignments)
         ended: set[str] = set()
@@ -217,15 +230,18 @@ class Slot:
                 death,
                 extra={"event": "worker_died", "slot": self._number},
             )
+            if death.killed:
+                return Shortage(reason, reason)
             if not watcher.stopping():
                 for run_id in {run.run_id for run in runs} - ended - set(watcher.unwanted()):
                     watcher.ended(run_id, Failure(reason, retry=True))
-            return
+            return None
         except BaseException:
             # The watcher broke: nobody is there to hear what the worker still has to say about this batch.
             worker.kill()
             raise
         over.raise_error()
+        return None
 
     def ask_to_end(self) -> None:
         """Tell the worker that nothing more comes."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 from proxy_training.child_environment import child_environment
 from proxy_training.devices import GPU_VARIABLE, usable_cores, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
+from proxy_training.engines.halving import StackHalving
 from proxy_training.engines.slot_messages import WorkerSetup
 from proxy_training.engines.slot_process import Slot
 from proxy_training.spec import ProxySettings
@@ -37,6 +38,8 @@ class SubprocessEngine(Engine):
         self._slots = [
             Slot(number + 1, setup, _environment(gpus[number % len(gpus)] if gpus else None)) for number in range(count)
         ]
+        # A worker that the kernel kills when memory runs out cannot remember how large its stack was.
+        self._halving = StackHalving()
         # The last one that trained is taken again: no more workers are started than batches come at a time.
         self._idle: queue.LifoQueue[Slot] = queue.LifoQueue()
         for slot in reversed(self._slots):
@@ -57,13 +60,16 @@ class SubprocessEngine(Engine):
 
     def preferred_stack(self, settings: ProxySettings) -> int:
         kind = self._ready.device_type
-        return min(fastest_stack(settings, kind), fitting_stack(settings, kind, self._free_bytes))
+        stack = min(fastest_stack(settings, kind), fitting_stack(settings, kind, self._free_bytes))
+        return self._halving.largest(settings, stack)
 
     def train(self, assignments: Sequence[Assignment], corpus_folder: Path | None, watcher: Watcher) -> None:
         assert corpus_folder is not None
         slot = self._idle.get()
         try:
-            slot.train(assignments, corpus_folder, watcher)
+            self._halving.train(
+                assignments, watcher, lambda part, watcher: slot.train(part, corpus_folder, watcher)
+            )
         finally:
             self._idle.put(slot)
 

@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines import in_process
 from proxy_training.engines.base import EngineOptions
-from proxy_training.engines.halving import StackHalving
+from proxy_training.engines.halving import Shortage, StackHalving, TrainStack
 from proxy_training.engines.in_process import InProcessEngine
 from proxy_training.stacked_run import StackedRun
 from proxy_training.work import Assignment, Failure, Watcher
@@ -122,20 +122,24 @@ def test_other_errors_are_not_taken_for_a_shortage(corpus: Corpus, monkeypatch: 
         InProcessEngine(EngineOptions()).train(assignments_of(corpus, 2), corpus.folder, Recorder())
 
 
-def halve(train: Callable[[Sequence[Assignment], Watcher], None], watcher: Recorder, count: int = 4) -> None:
+TOO_LARGE = Shortage("said the system", "does not fit alone")
+
+
+def halve(train: TrainStack, watcher: Recorder, halving: StackHalving | None = None, count: int = 4) -> None:
     assignments = [Assignment(str(seed), made_up_run(seed)) for seed in range(count)]
-    StackHalving(torch.device("cpu")).train(assignments, watcher, train)
+    (halving or StackHalving()).train(assignments, watcher, train)
 
 
 def test_runs_that_ended_before_the_shortage_or_are_unwanted_are_not_trained_again() -> None:
     tried: list[list[str]] = []
 
-    def train(part: Sequence[Assignment], watcher: Watcher) -> None:
+    def train(part: Sequence[Assignment], watcher: Watcher) -> Shortage | None:
         tried.append([assignment.run_id for assignment in part])
-        if len(part) > 2:
-            watcher.ended("1", Failure("diverged", retry=False))
-            watcher.progressed(["0", "2", "3"], STEP_TOKENS)  # from here on nobody wants run 0
-            raise MemoryError
+        if len(part) <= 2:
+            return None
+        watcher.ended("1", Failure("diverged", retry=False))
+        watcher.progressed(["0", "2", "3"], STEP_TOKENS)  # from here on nobody wants run 0
+        return TOO_LARGE
 
     halve(train, Recorder(drop={"0": STEP_TOKENS}))
     assert tried == [["0", "1", "2", "3"], ["2"], ["3"]]
@@ -144,16 +148,40 @@ def test_runs_that_ended_before_the_shortage_or_are_unwanted_are_not_trained_aga
 def test_after_a_stop_no_further_part_is_begun() -> None:
     tried: list[int] = []
 
-    def train(part: Sequence[Assignment], watcher: Watcher) -> None:
+    def train(part: Sequence[Assignment], watcher: Watcher) -> Shortage | None:
         tried.append(len(part))
         if len(part) > 2:
-            raise MemoryError
+            return TOO_LARGE
         watcher.progressed([part[0].run_id], STEP_TOKENS)
+        return None
 
     watcher = Recorder(stop_after_tokens=STEP_TOKENS)
     halve(train, watcher)
     assert tried == [4, 2]
     assert watcher.outcomes == {}
+
+
+def test_a_shortage_under_a_stop_fails_nobody() -> None:
+    watcher = Recorder(stop_after_tokens=STEP_TOKENS)
+
+    def train(part: Sequence[Assignment], watcher: Watcher) -> Shortage:
+        watcher.progressed([part[0].run_id], STEP_TOKENS)
+        return TOO_LARGE
+
+    halve(train, watcher, count=1)
+    assert watcher.outcomes == {}
+
+
+def test_a_larger_stack_that_fails_late_does_not_raise_what_a_smaller_one_has_found() -> None:
+    halving, settings = StackHalving(), made_up_run().settings
+
+    def train(part: Sequence[Assignment], watcher: Watcher) -> Shortage | None:
+        if len(part) == 4:  # while this one trains, another slot finds that two are too many
+            halve(lambda part, _: TOO_LARGE if len(part) == 2 else None, Recorder(), halving, count=2)
+        return TOO_LARGE if len(part) > 1 else None
+
+    halve(train, Recorder(), halving)
+    assert halving.largest(settings, 8) == 1
 
 
 IN_LITTLE_MEMORY = """

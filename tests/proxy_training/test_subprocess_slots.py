@@ -60,10 +60,12 @@ def engine(checkpoints: Checkpoints) -> Iterator[SubprocessEngine]:
 class Batch(Recorder):
     """Runs that train until the test has seen enough."""
 
-    def __init__(self, engine: SubprocessEngine, corpus: Corpus, threads: ThreadPoolExecutor, steps: int) -> None:
+    def __init__(
+        self, engine: SubprocessEngine, corpus: Corpus, threads: ThreadPoolExecutor, steps: int, runs: int = 2
+    ) -> None:
         super().__init__()
         self._enough = threading.Event()
-        assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 2, steps=steps)]
+        assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, runs, steps=steps)]
         self.over = threads.submit(engine.train, assignments, corpus.folder, self)
 
     def stopping(self) -> bool:
@@ -89,20 +91,19 @@ def workers_of(parent: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_fails_its_runs_and_no_others_and_is_replaced(
+def test_a_killed_worker_fails_the_run_that_it_had_alone_and_no_others_and_is_replaced(
     engine: SubprocessEngine, corpus: Corpus, threads: ThreadPoolExecutor
 ) -> None:
-    batches = [Batch(engine, corpus, threads, LONG) for _ in range(2)]
+    batches = [Batch(engine, corpus, threads, LONG, runs=1) for _ in range(2)]
     assert soon(lambda: all(batch.under_way() for batch in batches))
     pid = workers_of(os.getpid())[0]
     os.kill(pid, signal.SIGKILL)
     assert soon(lambda: any(batch.over.done() for batch in batches))
     hurt, other = sorted(batches, key=lambda batch: not batch.over.done())
-    assert set(hurt.outcomes) == {"0", "1"}
-    for outcome in hurt.outcomes.values():
-        assert isinstance(outcome, Failure)
-        assert outcome.retry
-        assert "died: SIGKILL (the machine ran out of memory" in outcome.reason
+    outcome = hurt.outcomes["0"]
+    assert isinstance(outcome, Failure)
+    assert outcome.retry
+    assert "died: SIGKILL (the machine ran out of memory" in outcome.reason
 
     seen = len(other.progress["0"])
     assert soon(lambda: len(other.progress["0"]) > seen)
@@ -113,6 +114,36 @@ def test_a_killed_worker_fails_its_runs_and_no_others_and_is_replaced(
     assert len(workers_of(os.getpid())) == 2
     other.stop()
     assert other.outcomes == {}
+
+
+@pytest.mark.slow
+def test_the_size_of_a_stack_whose_worker_was_killed_is_not_tried_again(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -m tests.proxy_training.killed_worker\n")
+    python.chmod(0o755)
+    assignments = [Assignment(str(spec.seed), spec) for spec in some_runs(corpus, 5, steps=4)]
+    undisturbed, killed, again = Recorder(), Recorder(), Recorder()
+    InProcessEngine(EngineOptions()).train(assignments, corpus.folder, undisturbed)
+    monkeypatch.setattr(sys, "executable", str(python))
+    policy = CheckpointPolicy(Checkpoints(tmp_path / "saved"), every_seconds=0.0)
+    settings = assignments[0].spec.settings
+    with closing(SubprocessEngine(EngineOptions(slots=1, policy=policy))) as engine, caplog.at_level(logging.WARNING):
+        assert engine.preferred_stack(settings) > 2
+        engine.train(assignments, corpus.folder, killed)
+        halved = [vars(record)["stack"] for record in caplog.records if vars(record).get("event") == "stack_halved"]
+        assert halved == [3, 2]
+        assert "Memory is too small for 5 runs at once (the worker of slot 1 died: SIGKILL" in caplog.text
+        assert engine.preferred_stack(settings) == 2
+        deaths = caplog.text.count("the worker died")
+        engine.train(assignments, corpus.folder, again)
+        assert caplog.text.count("the worker died") == deaths == 2
+    for assignment in assignments:
+        for watcher in (killed, again):
+            assert watcher.result(assignment.run_id).losses == undisturbed.result(assignment.run_id).losses
+    # From the last checkpoint on: no step is told twice.
+    assert killed.progress["0"] == sorted(set(killed.progress["0"]))
 
 
 def test_a_worker_leaves_signals_to_its_agent_and_knows_no_key(
