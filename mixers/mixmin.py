@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mixers.errors import InvalidInput
-from mixers.laws.base import FittedLaw, Form, numbers
+from mixers.laws.base import FittedLaw, Form
 from mixers.objectives import Objective, WorstExcess
 from mixers.optimizers import minimize_objective
 from mixers.simplex import FeasibleSet
@@ -104,21 +104,6 @@ class DomainModels(FittedLaw):
         del scale
         mixed = np.maximum(self._odds @ p, 1e-300)
         return -self._share @ (self._best + np.log(mixed)), -(self._share / mixed) @ self._odds
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "log_probs": numbers(self.log_probs),
-            "tokens": numbers(self.tokens),
-            "target": self.target.tolist(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DomainModels:
-        arrays = np.array(data["log_probs"]), np.array(data["tokens"]), np.array(data["target"], dtype=np.int64)
-        return cls(tuple(data["domains"]), tuple(data["targets"]), *arrays)
 
 
 def mixmin(models: DomainModels, feasible: FeasibleSet, rng: np.random.Generator, worst: bool = False) -> Solution:

@@ -16,12 +16,13 @@ ridge towards equal domains whose strength leave-one-out error chooses; the expo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
+from mixers.laws.json_record import JsonRecord
 from mixers.laws.noise import Noise
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, predictive_std
 from mixers.laws.scaling_fit import ScalingData, fit_additive
@@ -34,7 +35,7 @@ _CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class MixtureTerm:
+class MixtureTerm(JsonRecord):
     """1 / M(h) of each target. log_c, gamma (t, k); floor (k,) of the shares; most (t,) = where the tangent begins."""
 
     log_c: Float[np.ndarray, "t k"]
@@ -68,13 +69,6 @@ class MixtureTerm:
         slope = -1 / inside**2
         return 1 / inside + slope * (m - inside), slope
 
-    def to_dict(self) -> dict[str, Any]:
-        return {name: numbers(getattr(self, name)) for name in ("log_c", "gamma", "floor", "most")}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> MixtureTerm:
-        return cls(*(np.array(data[name]) for name in ("log_c", "gamma", "floor", "most")))
-
 
 @dataclass(frozen=True)
 class FittedAdditiveScaling(FittedLaw):
@@ -105,30 +99,6 @@ class FittedAdditiveScaling(FittedLaw):
         value, gradient = self.mixture.value_and_gradient(p)
         level = self.constant + self.terms.values(self.axes.log_ratios(scale, ())).sum(axis=-1)
         return level + value, gradient
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "constant": numbers(self.constant),
-            "mixture": self.mixture.to_dict(),
-            "terms": self.terms.to_dict(),
-            "axes": self.axes.to_dict(),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedAdditiveScaling:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["constant"]),
-            MixtureTerm.from_dict(data["mixture"]),
-            PowerTerms.from_dict(data["terms"]),
-            ScaleAxes.from_dict(data["axes"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ fitted law in closed form is in mixers/separable.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.fitting import Model
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, in_spread_units
@@ -46,7 +46,6 @@ _LEAST_EXPONENT = 1e-4
 # At unit strength: on the level, r, the tied log a, and what a domain's own adds to it.
 _HEAD_PENALTY, _OWN_PENALTY = (1e-9, 1.0, 3.0), 30.0
 _HEAD = 3
-_ARRAYS = ("constant", "front", "equivalent", "exponent", "usual_share")
 
 
 @dataclass(frozen=True)
@@ -84,26 +83,6 @@ class FittedAutoScale(FittedLaw):
         data = self.equivalent + p
         terms = self.front[:, None] * (ratio * data / (self.equivalent + self.usual_share)) ** -self.exponent
         return self.constant + terms.sum(axis=1), -self.exponent * terms / data
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            **{name: numbers(getattr(self, name)) for name in _ARRAYS},
-            "reference_tokens": self.reference_tokens,
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedAutoScale:
-        return cls(
-            domain_names=tuple(data["domains"]),
-            target_names=tuple(data["targets"]),
-            **{name: np.array(data[name], dtype=float) for name in _ARRAYS},
-            reference_tokens=float(data["reference_tokens"]),
-            noise=Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import InvalidInput, TooFewRuns
+from mixers.laws.json_record import JsonRecord, Loader
 from mixers.types import Observations, Prediction, Scale
 
 
@@ -38,7 +39,10 @@ class Form(IntEnum):
     CONVEX = 2  # value_and_gradient, and every target is convex in the weights
 
 
-class FittedLaw(ABC):
+_IN_HEAD = ("domain_names", "target_names")
+
+
+class FittedLaw(JsonRecord, ABC):
     """Learned parameters only. Knows its domains and targets by name and order."""
 
     law: ClassVar[str]  # the registry name of the law that it came from
@@ -63,25 +67,19 @@ class FittedLaw(ABC):
         """
         raise InvalidInput(f"{self.law} has no gradient to give at weights of shape {p.shape} and {scale}")
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """JSON values that :meth:`from_dict` turns into a law with the same predictions."""
+        told = super().to_dict()
+        return self.head() | {name: value for name, value in told.items() if name not in _IN_HEAD}
+
+    def head(self) -> dict[str, Any]:
+        """What a fitted law of any kind tells of itself."""
+        return {"kind": self.law, "domains": list(self.domain_names), "targets": list(self.target_names)}
 
     @classmethod
-    @abstractmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedLaw:
-        """The inverse of :meth:`to_dict`."""
-
-
-def numbers(values: np.ndarray) -> list[Any]:
-    """An array as JSON lists; float64 survives exactly, NaN and infinity must not be in it."""
-    if not np.isfinite(values).all():
-        raise ValueError("a fitted law holds a number that is not finite")
-    return values.tolist()
-
-
-# Turns JSON values into a fitted law of whichever kind; a law of several parts needs it for its parts.
-Loader = Callable[[dict[str, Any]], FittedLaw]
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedLaw:
+        """The inverse of :meth:`to_dict`; a law of several parts takes the function that reads these."""
+        return super().from_dict(data | {"domain_names": data["domains"], "target_names": data["targets"]}, load)
 
 
 class MixingLaw(ABC):

@@ -15,13 +15,13 @@ its tangent: finite, still falling, and still convex.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mixers.errors import InvalidInput
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, fit_penalised, in_spread_units
 from mixers.laws.shares import share_floor, share_power
@@ -71,30 +71,6 @@ class FittedBiMix(FittedLaw):
         ratio = relative_tokens(tokens, self.reference_tokens)[..., None]
         log_level, _, u, beta = self.theta.T
         return np.exp(log_level) * (1 - u + u * ratio**-beta)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "theta": numbers(self.theta),
-            "own": self.own.tolist(),
-            "floor": numbers(self.floor),
-            "reference_tokens": self.reference_tokens,
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedBiMix:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["theta"]),
-            np.array(data["own"], dtype=np.int64),
-            np.array(data["floor"]),
-            float(data["reference_tokens"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ convex and rising, so that convexity and the ranking of mixtures by a target sta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.fitting import Model
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Penalised, Problem, in_spread_units
@@ -46,7 +46,6 @@ _MIN_BETA, _MAX_BETA = 0.02, 2.0
 _HEAD = 4
 # Penalties at unit strength: on the tied exponent, and on what a domain's own exponent adds to it.
 _ALPHA_PENALTY, _OWN_PENALTY = 10.0, 100.0
-_ARRAYS = ("offset", "level", "slope", "alpha", "u", "beta", "usual_share", "floor", "edge", "depth")
 # Edge and depth, in ranges of the brackets of the runs: how far below the best run the sum is believed.
 _REACH = 0.25
 # Keeps the levelling defined where all runs have the same bracket.
@@ -104,26 +103,6 @@ class FittedBiMixMulti(FittedLaw):
     def _tokens_factor(self, tokens: np.ndarray) -> np.ndarray:
         """1 - u + u (s / s_ref)^-beta, shape (*batch, t)."""
         return 1 - self.u + self.u * relative_tokens(tokens, self.reference_tokens)[..., None] ** -self.beta
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            **{name: numbers(getattr(self, name)) for name in _ARRAYS},
-            "reference_tokens": self.reference_tokens,
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedBiMixMulti:
-        return cls(
-            domain_names=tuple(data["domains"]),
-            target_names=tuple(data["targets"]),
-            **{name: np.array(data[name], dtype=float) for name in _ARRAYS},
-            reference_tokens=float(data["reference_tokens"]),
-            noise=Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ For a weighted mean of targets the errors are correlated; the correlation of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, Form, Loader, numbers
+from mixers.laws.base import FittedLaw, Form
 from mixers.types import Prediction, Scale
 
 NOMINAL = 0.9
@@ -61,28 +61,6 @@ class CalibratedLaw(FittedLaw):
         """Standard deviation of the weighted sum of targets that have standard deviations ``std``."""
         scaled = std * weights
         return np.asarray(np.sqrt(np.maximum(((scaled @ self.correlation) * scaled).sum(axis=-1), 0.0)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "inner": self.inner.to_dict(),
-            "factor": numbers(self.factor),
-            "correlation": numbers(np.round(self.correlation, 6)),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> CalibratedLaw:
-        if load is None:
-            raise TypeError("a law of several parts is loaded by mixers.laws.fitted_from_dict")
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            load(data["inner"]),
-            np.array(data["factor"]),
-            np.array(data["correlation"]),
-        )
 
 
 def conformal_factor(z: Float[np.ndarray, "n t"], mixtures: int) -> Float[np.ndarray, " t"]:

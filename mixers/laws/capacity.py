@@ -21,13 +21,13 @@ few of them measured get more. 4k + 1 parameters are long known by then.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mixers.folds import mixture_labels
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.capacity_curves import Curves
 from mixers.laws.capacity_fit import PRIOR_STD, CapacityData, CapacityFit, fit_capacity
 from mixers.laws.levels import Levels
@@ -87,34 +87,6 @@ class FittedCapacity(FittedLaw):
         """Means, and derivatives that include those of x*."""
         points = self.curves.at(p[None], self.axes.log_ratios(scale, ())[None])
         return self.constant + self.weights @ points.losses[0], points.by_shares(self.weights[None])[0]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "constant": numbers(self.constant),
-            "weights": numbers(self.weights),
-            "curves": self.curves.to_dict(),
-            "axes": self.axes.to_dict(),
-            "covariance": numbers(self.covariance),
-            "middle": numbers(self.middle),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedCapacity:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["constant"]),
-            np.array(data["weights"]),
-            Curves.from_dict(data["curves"]),
-            ScaleAxes.from_dict(data["axes"]),
-            np.array(data["covariance"]),
-            np.array(data["middle"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

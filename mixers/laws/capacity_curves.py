@@ -9,19 +9,18 @@ share below the floor and a capacity below the least share of N that any run gav
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import numbers
+from mixers.laws.json_record import JsonRecord
 from mixers.laws.scale_terms import falling_power
 from mixers.laws.shares import share_power
 from mixers.laws.water_filling import Allocation, allocate
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(JsonRecord):
     """Parameters of the k domains, in units of the reference N and D.
 
     Args:
@@ -60,15 +59,6 @@ class Curves:
             supply * by_share,
             supply * (by_a - log_tokens * tokens),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        names = ("log_c", "b", "log_a", "a", "share_floor", "capacity_floor")
-        return {name: numbers(getattr(self, name)) for name in names} | {"least": self.least}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Curves:
-        names = ("log_c", "b", "log_a", "a", "share_floor", "capacity_floor")
-        return cls(**{name: np.array(data[name]) for name in names}, least=float(data["least"]))
 
 
 @dataclass(frozen=True)

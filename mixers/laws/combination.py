@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 from mixers.agreement import objective_values, spearman_within
 from mixers.errors import TooFewRuns
 from mixers.folds import fold_by_mixture
-from mixers.laws.base import FittedLaw, Form, Loader, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.cross_fit import CrossFit, Guess, LeftOut
+from mixers.laws.json_record import JsonRecord, Loader
 from mixers.types import Observations, Prediction, Scale
 
 _FOLDS = 5
@@ -46,7 +47,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Shares:
+class Shares(JsonRecord):
     """Which members predict which target, and why.
 
     Args:
@@ -95,30 +96,12 @@ class FittedCombination(FittedLaw):
         return value, gradient
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "parts": [part.to_dict() for part in self.parts],
-            "members": list(self.shares.members),
-            "share": numbers(self.shares.share),
-            "factor": numbers(self.shares.factor),
-            "reasons": list(self.shares.reasons),
-            "note": self.shares.note,
-        }
+        told = super().to_dict()
+        return told | told.pop("shares")  # its keys stand beside those of the law
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedCombination:
-        if load is None:
-            raise TypeError("a law of several parts is loaded by mixers.laws.fitted_from_dict")
-        shares = Shares(
-            tuple(data["members"]),
-            np.array(data["share"]),
-            np.array(data["factor"]),
-            tuple(data["reasons"]),
-            data["note"],
-        )
-        return cls(tuple(data["domains"]), tuple(data["targets"]), tuple(map(load, data["parts"])), shares)
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedLaw:
+        return super().from_dict(data | {"shares": data}, load)
 
 
 class Combination(MixingLaw):

@@ -19,12 +19,12 @@ tables that are mostly noise. The comparison out of fold says which holds on the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.exponential_sum import fit_exponential_sum
 from mixers.laws.noise import Noise
 from mixers.types import Observations, Prediction, Scale
@@ -61,28 +61,6 @@ class FittedDataMixingLaw(FittedLaw):
         del scale
         grown = self.k * np.exp(self.t @ p)
         return self.c + grown.sum(axis=1), (grown[:, :, None] * self.t).sum(axis=1)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "c": numbers(self.c),
-            "k": numbers(self.k),
-            "t": numbers(self.t),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedDataMixingLaw:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["c"]),
-            np.array(data["k"]),
-            np.array(data["t"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import Problem, fit_penalised, in_spread_units
@@ -38,7 +38,6 @@ _HEAD_PENALTY = (1e-9, 1e-1, 1.0, 10.0)
 _LEAST_DATA = 1e-6
 # Parameters before the transfers.
 _HEAD = 4
-_ARRAYS = ("constant", "front", "beta", "alpha", "transfer", "least_data", "floor")
 
 
 @dataclass(frozen=True)
@@ -84,28 +83,6 @@ class FittedEffectiveData(FittedLaw):
         curve, by_data, _ = share_power(data, self.least_data, self.beta)
         gradient = (self.front * by_data)[:, None] * (ratio * self.own + worth * by_share)
         return self.constant + self.front * curve, gradient
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            **{name: numbers(getattr(self, name)) for name in _ARRAYS},
-            "own": self.own.tolist(),
-            "reference_tokens": self.reference_tokens,
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedEffectiveData:
-        return cls(
-            domain_names=tuple(data["domains"]),
-            target_names=tuple(data["targets"]),
-            **{name: np.array(data[name], dtype=float) for name in _ARRAYS},
-            own=np.array(data["own"], dtype=bool),
-            reference_tokens=float(data["reference_tokens"]),
-            noise=Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from mixers.gaussian_process_fit import (
     restore,
 )
 from mixers.gaussian_process_kernel import EPS, Inputs, Kernel
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
+from mixers.laws.json_record import Loader, numbers
 from mixers.laws.parametric import spread
 from mixers.row_subsets import spread_rows
 from mixers.types import Observations, Prediction, Scale
@@ -141,10 +142,7 @@ class FittedGaussianProcess(FittedLaw):
         return value, slope / (2 * query.x[0])
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
+        return self.head() | {
             "p": numbers(self.p),
             "s": numbers(self.inputs.s),
             "run": self.inputs.run.tolist(),
@@ -154,7 +152,8 @@ class FittedGaussianProcess(FittedLaw):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedGaussianProcess:
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedGaussianProcess:
+        del load  # it has no parts
         p, run = np.array(data["p"]), np.array(data["run"], dtype=np.int64)
         inputs = _inputs(p, np.array(data["s"]), run)
         mixture = np.array(data["mixture"], dtype=np.int64)

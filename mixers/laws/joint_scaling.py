@@ -10,13 +10,13 @@ law. A fit holds CA_ij = A_i^(1/gA_i) exp(u_ij), with a ridge on u that draws it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.laws.additive_scaling import MixtureTerm, mixture_term
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.noise import Noise
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, predictive_std
 from mixers.laws.scaling_fit import ScalingData, fit_joint
@@ -60,34 +60,6 @@ class FittedJointScaling(FittedLaw):
         terms = total**self.power * self.terms.values(self.axes.log_ratios(scale, ()))
         slope = (terms * self.power / total)[:, :, None] * self.worth
         return self.constant + value + terms.sum(axis=1), gradient + slope.sum(axis=1)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "constant": numbers(self.constant),
-            "mixture": self.mixture.to_dict(),
-            "terms": self.terms.to_dict(),
-            "worth": numbers(self.worth),
-            "power": numbers(self.power),
-            "axes": self.axes.to_dict(),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedJointScaling:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["constant"]),
-            MixtureTerm.from_dict(data["mixture"]),
-            PowerTerms.from_dict(data["terms"]),
-            np.array(data["worth"]),
-            np.array(data["power"]),
-            ScaleAxes.from_dict(data["axes"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

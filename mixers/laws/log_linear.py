@@ -11,13 +11,13 @@ target is convex in p. The tangent keeps it so, and keeps a mixture far from eve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.jacobians import Design, Scaled
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.levels import Levels
 from mixers.laws.noise import Noise
 from mixers.laws.parametric import STRENGTHS, Problem, fit_penalised, in_spread_units
@@ -65,30 +65,6 @@ class FittedLogLinear(FittedLaw):
         inside = np.minimum(exponent, self.edge)
         slope = np.exp(inside)
         return self.c + slope * (1 + exponent - inside), slope[:, None] * self.b
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "c": numbers(self.c),
-            "a": numbers(self.a),
-            "b": numbers(self.b),
-            "edge": numbers(self.edge),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedLogLinear:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["c"]),
-            np.array(data["a"]),
-            np.array(data["b"]),
-            np.array(data["edge"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

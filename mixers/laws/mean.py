@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.noise import residual_std
 from mixers.types import Observations, Prediction, Scale
 
@@ -38,19 +38,6 @@ class FittedMean(FittedLaw):
         """The mean, and derivatives of 0."""
         del scale
         return self.mean.copy(), np.zeros((len(self.mean), len(p)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "mean": numbers(self.mean),
-            "deviation": numbers(self.deviation),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedMean:
-        return cls(tuple(data["domains"]), tuple(data["targets"]), np.array(data["mean"]), np.array(data["deviation"]))
 
 
 @dataclass(frozen=True)

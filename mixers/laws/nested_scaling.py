@@ -20,13 +20,13 @@ Without N (or D) that varies, its term is part of the constant. At one scale not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import TooFewRuns
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.noise import Noise
 from mixers.laws.scale_terms import PowerTerms, ScaleAxes, predictive_std
 from mixers.laws.scaled_exponentials import ScaledExponentials, ScaledRows, fit_scaled_exponentials
@@ -72,34 +72,6 @@ class FittedNestedScaling(FittedLaw):
         scaled = self.terms.values(ratio) * np.exp(self.lean @ (p - self.noise.centre))
         gradient = mixing[:, None] * self.t + (scaled[:, :, None] * self.lean).sum(axis=1)
         return self.c + mixing + scaled.sum(axis=1), gradient
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "c": numbers(self.c),
-            "k": numbers(self.k),
-            "t": numbers(self.t),
-            "terms": self.terms.to_dict(),
-            "lean": numbers(self.lean),
-            "axes": self.axes.to_dict(),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedNestedScaling:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["c"]),
-            np.array(data["k"]),
-            np.array(data["t"]),
-            PowerTerms.from_dict(data["terms"]),
-            np.array(data["lean"]),
-            ScaleAxes.from_dict(data["axes"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

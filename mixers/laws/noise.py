@@ -12,19 +12,18 @@ grows with the square of the distance. The scale of it is calibrated out of fold
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mixers.laws.base import numbers
+from mixers.laws.json_record import JsonRecord
 
 # Of the total variance of the weights: keeps a direction that no run explored from counting as infinitely far.
 _RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(JsonRecord):
     """Residual standard deviations (t,), the mean (k,) of the runs, the inverse (k, k) of their scatter, and n."""
 
     residual_std: Float[np.ndarray, " t"]
@@ -46,20 +45,6 @@ class Noise:
         away = p - self.centre
         distance = np.maximum(((away @ self.precision) * away).sum(axis=-1), 0.0) + 1 / self.runs
         return np.sqrt(1 + distance)[..., None] * self.residual_std
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "residual_std": numbers(self.residual_std),
-            "centre": numbers(self.centre),
-            "precision": numbers(self.precision),
-            "runs": self.runs,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Noise:
-        return cls(
-            np.array(data["residual_std"]), np.array(data["centre"]), np.array(data["precision"]), int(data["runs"])
-        )
 
 
 def residual_std(

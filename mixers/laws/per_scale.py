@@ -12,13 +12,13 @@ for targets with positive losses: the shape of such a law is known only where it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from mixers.errors import TooFewRuns
-from mixers.laws.base import FittedLaw, Form, Loader, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.types import Observations, Prediction, Scale
 
 # Levels further than a factor of 3 from any fitted scale are not believed.
@@ -32,6 +32,7 @@ class FittedPerScale(FittedLaw):
     """One fitted law a scale. scales (g, 2) = log N, log D with 0 for an axis that was not told apart; level (t, 3)."""
 
     law: ClassVar[str] = "per_scale"
+    nan_is_null: ClassVar[frozenset[str]] = frozenset({"scales"})
     domain_names: tuple[str, ...]
     target_names: tuple[str, ...]
     parts: tuple[FittedLaw, ...]
@@ -78,26 +79,6 @@ class FittedPerScale(FittedLaw):
         away = np.nan_to_num(asked - self.scales[nearest])
         shift = away @ self.level[:, 1:].T
         return nearest, np.exp(np.clip(shift, -_MAX_SHIFT, _MAX_SHIFT))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "parts": [part.to_dict() for part in self.parts],
-            "scales": [[None if np.isnan(x) else x for x in row] for row in self.scales.tolist()],
-            "level": numbers(self.level),
-            "splits": list(self.splits),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedPerScale:
-        if load is None:
-            raise TypeError("a law of several parts is loaded by mixers.laws.fitted_from_dict")
-        scales = np.array([[np.nan if x is None else x for x in row] for row in data["scales"]], dtype=float)
-        parts = tuple(load(part) for part in data["parts"])
-        level, splits = np.array(data["level"]), tuple(data["splits"])
-        return cls(tuple(data["domains"]), tuple(data["targets"]), parts, scales, level, splits)
 
 
 class PerScale(MixingLaw):

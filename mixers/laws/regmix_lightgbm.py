@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixers.laws.base import FittedLaw, MixingLaw, Needs
+from mixers.laws.json_record import Loader
 from mixers.laws.noise import Noise, residual_std
 from mixers.laws.tree_tables import WORTH_ROWS, TreeTables
 from mixers.types import Observations, Prediction, Scale
@@ -54,18 +55,12 @@ class FittedLightGBM(FittedLaw):
 
     def to_dict(self) -> dict[str, Any]:
         packed = [base64.b64encode(zlib.compress(text.encode())).decode() for text in self.models]
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "models": packed,
-            "noise": self.noise.to_dict(),
-        }
+        return super().to_dict() | {"models": packed}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedLightGBM:
-        models = tuple(zlib.decompress(base64.b64decode(text)).decode() for text in data["models"])
-        return cls(tuple(data["domains"]), tuple(data["targets"]), models, Noise.from_dict(data["noise"]))
+    def from_dict(cls, data: dict[str, Any], load: Loader | None = None) -> FittedLaw:
+        models = [zlib.decompress(base64.b64decode(text)).decode() for text in data["models"]]
+        return super().from_dict(data | {"models": models}, load)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ The weights sum to 1, so the intercept and the slopes are tied; the fit is sciki
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.linear_model import LinearRegression
 
-from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs, numbers
+from mixers.laws.base import FittedLaw, Form, MixingLaw, Needs
 from mixers.laws.noise import Noise, residual_std
 from mixers.types import Observations, Prediction, Scale
 
@@ -44,26 +44,6 @@ class FittedLinear(FittedLaw):
         """Means and the slopes."""
         del scale
         return self.intercept + self.slope @ p, self.slope.copy()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.law,
-            "domains": list(self.domain_names),
-            "targets": list(self.target_names),
-            "intercept": numbers(self.intercept),
-            "slope": numbers(self.slope),
-            "noise": self.noise.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FittedLinear:
-        return cls(
-            tuple(data["domains"]),
-            tuple(data["targets"]),
-            np.array(data["intercept"]),
-            np.array(data["slope"]),
-            Noise.from_dict(data["noise"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ exponent that nothing has measured. Where N or D is not known at prediction, the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mixers.laws.base import numbers
+from mixers.laws.json_record import JsonRecord
 from mixers.laws.noise import Noise
 from mixers.types import Observations, Scale
 
@@ -25,7 +24,7 @@ _MAX_EXPONENT = 50.0
 
 
 @dataclass(frozen=True)
-class ScaleAxes:
+class ScaleAxes(JsonRecord):
     """Reference N (parameters) and D (tokens), shape (2,), and whether the runs vary in each."""
 
     reference: Float[np.ndarray, " 2"]
@@ -50,13 +49,6 @@ class ScaleAxes:
         high = np.where(rows, log_ratio, -np.inf).max(axis=1)
         return high - np.where(rows, log_ratio, np.inf).min(axis=1) > _LEAST_SPREAD
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"reference": numbers(self.reference), "varies": self.varies.tolist()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ScaleAxes:
-        return cls(np.array(data["reference"]), np.array(data["varies"], dtype=bool))
-
 
 def falling_power(exponent: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
     """ratio^-exponent (broadcast)."""
@@ -64,7 +56,7 @@ def falling_power(exponent: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class PowerTerms:
+class PowerTerms(JsonRecord):
     """A (N / N_ref)^-alpha + B (D / D_ref)^-beta of each target, and how well the runs hold the four numbers.
 
     Args:
@@ -108,14 +100,6 @@ class PowerTerms:
         away = (self.slopes(log_ratio) - self.middle).reshape(*log_ratio.shape[:-1], -1, 2, 2)
         away = (away * np.asarray(factor)[..., None]).reshape(*away.shape[:-2], 4)
         return np.maximum(((away[..., None, :] @ self.covariance)[..., 0, :] * away).sum(axis=-1), 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        names = ("amplitude", "exponent", "covariance", "middle")
-        return {name: numbers(getattr(self, name)) for name in names}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> PowerTerms:
-        return cls(*(np.array(data[name]) for name in ("amplitude", "exponent", "covariance", "middle")))
 
 
 def predictive_std(
