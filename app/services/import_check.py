@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.errors import InvalidRequest
 from app.formats.errors import FormatError
-from app.formats.imports.base import ImportedRun, LeftOut, Record
+from app.formats.imports.base import ImportedPoint, ImportedRun, LeftOut, Record
 from app.formats.imports.run_fields import (
     MAX_EXTERNAL_ID,
     MAX_MODEL_PARAMS,
@@ -37,12 +37,30 @@ _PARDONED = frozenset({SkipReason.NOT_FINISHED})
 
 
 @dataclass(slots=True)
+class Point:
+    """What was measured after ``train_tokens`` tokens, along the targets; NaN where there is nothing."""
+
+    train_tokens: int
+    values: array[float]
+    stderrs: array[float] | None
+
+    def same_as(self, other: Point) -> bool:
+        """Whether both tell the same."""
+        return (
+            self.train_tokens == other.train_tokens
+            and _same(self.values, other.values)
+            and _same(self.stderrs, other.stderrs)
+        )
+
+
+@dataclass(slots=True)
 class Checked:
     """A run that can be stored.
 
     Attributes:
         weights: along the domains; None for measurements of a run that the study has already.
         values, stderrs: along the targets; NaN where there is none.
+        points: what was measured on the way, in the order of the tokens.
     """
 
     external_id: str
@@ -54,6 +72,7 @@ class Checked:
     seed: int
     label: str
     fidelity: RunFidelity
+    points: tuple[Point, ...] = ()
 
     def same_as(self, other: Checked) -> bool:
         """Whether both tell the same (labels aside)."""
@@ -63,6 +82,8 @@ class Checked:
             and _same(self.stderrs, other.stderrs)
             and (self.model_params, self.train_tokens, self.seed, self.fidelity)
             == (other.model_params, other.train_tokens, other.seed, other.fidelity)
+            and len(self.points) == len(other.points)
+            and all(mine.same_as(its) for mine, its in zip(self.points, other.points, strict=True))
         )
 
 
@@ -132,13 +153,29 @@ class Check:
         self.tally.skip(external_id, reason, detail)
 
     def _checked(self, external_id: str, record: ImportedRun) -> Checked:
-        values, stderrs = self._measured(external_id, record)
+        values, stderrs = self._measured(external_id, record.values, record.stderrs)
+        if all(map(math.isnan, values)):
+            raise _Refused(SkipReason.NO_METRICS, "it has no finite value of a target of the study")
         weights = None if record.weights is None else self._weights(external_id, record.weights)
         params = count(record.model_params, MAX_MODEL_PARAMS, "model_params") or self.wanted.model_params
         tokens = count(record.train_tokens, MAX_TRAIN_TOKENS, "train_tokens") or self.wanted.train_tokens
         label = record.label if record.label.isprintable() else repr(record.label)
         seed, label = seed_of(record.seed), label[:MAX_NAME]
-        return Checked(external_id, weights, values, stderrs, params, tokens, seed, label, record.fidelity)
+        points = self._points(external_id, record.trajectory, tokens)
+        return Checked(external_id, weights, values, stderrs, params, tokens, seed, label, record.fidelity, points)
+
+    def _points(self, external_id: str, told: Sequence[ImportedPoint], train_tokens: int | None) -> tuple[Point, ...]:
+        """The points that measured a target of the study, ordered; none after the end of the run, no two at once."""
+        found: dict[int, Point] = {}
+        for one in told:
+            tokens = count(one.train_tokens, MAX_TRAIN_TOKENS, "the tokens of a point of its trajectory")
+            if tokens is None or (train_tokens is not None and tokens > train_tokens):
+                raise FormatError(f"its trajectory goes to {one.train_tokens:g} tokens, beyond its {train_tokens}")
+            values, stderrs = self._measured(external_id, one.values, one.stderrs)
+            point = Point(tokens, values, stderrs)
+            if not found.setdefault(tokens, point).same_as(point):
+                raise FormatError(f"its trajectory tells two different things of {tokens} tokens")
+        return tuple(found[tokens] for tokens in sorted(found) if not all(map(math.isnan, found[tokens].values)))
 
     def _weights(self, external_id: str, told: Mapping[str, float]) -> array[float]:
         if self.wanted.rename_domains:
@@ -160,8 +197,9 @@ class Check:
             self.tally.renormalise(external_id, total, loud=off > DEFAULT_TOLERANCE.rounding + _SLACK)
         return array("d", [weight / total for weight in weights])
 
-    def _measured(self, external_id: str, record: ImportedRun) -> tuple[array[float], array[float] | None]:
-        told, errors = record.values, record.stderrs
+    def _measured(
+        self, external_id: str, told: Mapping[str, float], errors: Mapping[str, float]
+    ) -> tuple[array[float], array[float] | None]:
         if self.wanted.rename_targets:
             told, errors = (_renamed(each, self.wanted.rename_targets) for each in (told, errors))
         if strangers := told.keys() - self._targets:
@@ -171,8 +209,6 @@ class Check:
             if math.isinf(value):
                 self.tally.suspect("not_finite", self.targets[j], external_id)
                 values[j] = math.nan
-        if all(map(math.isnan, values)):
-            raise _Refused(SkipReason.NO_METRICS, "it has no finite value of a target of the study")
         return values, self._stderrs(external_id, errors, values) if errors else None
 
     def _stderrs(self, external_id: str, told: Mapping[str, float], values: array[float]) -> array[float]:

@@ -15,11 +15,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Dialect, Row, Select, TypeDecorator, bindparam, insert, select, update
+from sqlalchemy import JSON, Dialect, Row, Select, TypeDecorator, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.ids import new_ids
-from app.models import Run, Study
+from app.models import Measurement, Run, Study
 from app.schemas.runs import RunSource, RunState
 from app.services.domain_versions import carried_names
 from app.services.import_check import Checked
@@ -37,6 +37,7 @@ _COLUMNS = (
     Run.train_tokens,
     Run.seed,
     Run.fidelity,
+    Run.attempt,
 )
 # JSON keeps floats exactly; a source that was written with fewer digits still tells the same run.
 _TOLERANCE = 1e-9
@@ -47,6 +48,7 @@ class Change:
     """A stored run and what the source tells of it now. ``losses`` are those it gets."""
 
     run_id: UUID
+    attempt: int
     run: Checked
     losses: dict[str, Any]
     before: dict[str, Any]
@@ -71,6 +73,7 @@ def compare(session: Session, study: Study, axes: Axes, runs: Sequence[Checked])
     for start in range(0, len(runs), _AT_ONCE):
         part = runs[start : start + _AT_ONCE]
         stored = _stored(session, study.id, part)
+        points = _stored_points(session, [row for run in part if run.points and (row := stored.get(run.external_id))])
         for run in part:
             row = stored.get(run.external_id)
             if run.weights is None:
@@ -80,10 +83,15 @@ def compare(session: Session, study: Study, axes: Axes, runs: Sequence[Checked])
             elif row.state is not RunState.SUCCEEDED:
                 # Its agent would go on to train what the row said before.
                 found.homeless.append((run.external_id, row.state))
-            elif _is_same(axes, run, row, carried.get(row.domain_set_id, {})):
-                found.same.add(run.external_id)
             else:
-                found.differing.append(Change(row.id, run, axes.losses(run), _before(row)))
+                change = Change(row.id, row.attempt, run, axes.losses(run), _before(row))
+                have = points.get(row.id, {})
+                if not _is_same(axes, run, row, carried.get(row.domain_set_id, {})):
+                    found.differing.append(change)
+                elif not run.points or _same_points(axes, run, have):
+                    found.same.add(run.external_id)
+                else:  # a trajectory that the study lacks is more of the same run
+                    (found.differing if have else found.more_measured).append(change)
     return found
 
 
@@ -100,10 +108,18 @@ class Axes:
 
     def losses(self, run: Checked) -> dict[str, Any]:
         """``{target: {"value", "stderr"}}`` of what was measured."""
-        stderrs: Iterable[float] = run.stderrs if run.stderrs is not None else [math.nan] * len(self.targets)
+        return self.measured(run.values, run.stderrs)
+
+    def points(self, run: Checked) -> dict[int, dict[str, Any]]:
+        """:meth:`losses` of each point of its trajectory, by tokens."""
+        return {point.train_tokens: self.measured(point.values, point.stderrs) for point in run.points}
+
+    def measured(self, values: Sequence[float], errors: Sequence[float] | None) -> dict[str, Any]:
+        """``{target: {"value", "stderr"}}`` of values along the targets."""
+        stderrs: Iterable[float] = errors if errors is not None else [math.nan] * len(self.targets)
         return {
             name: {"value": value, "stderr": None if stderr != stderr else stderr}
-            for name, value, stderr in zip(self.targets, run.values, stderrs, strict=True)
+            for name, value, stderr in zip(self.targets, values, stderrs, strict=True)
             if value == value
         }
 
@@ -138,12 +154,13 @@ class _Written(TypeDecorator[str]):
 def store(
     session: Session,
     study: Study,
+    axes: Axes,
     runs: Sequence[Checked],
     packed: Mapping[str, Packed],
     import_id: UUID,
     now: datetime,
 ) -> None:
-    """Insert new runs."""
+    """Insert new runs with their trajectories."""
     written = {name: bindparam(name, type_=_Written()) for name in ("weights", "losses")}
     statement = insert(Run.__table__).values(written)  # type: ignore[arg-type]  # a table, whose type is wider
     keys = iter(new_ids(len(runs), now))
@@ -153,6 +170,18 @@ def store(
             for run in runs[start : start + _AT_ONCE]
         ]
         session.execute(statement, rows)
+        part = runs[start : start + _AT_ONCE]
+        _store_points(session, axes, [(row["id"], row["attempt"], run) for row, run in zip(rows, part, strict=True)])
+
+
+def _store_points(session: Session, axes: Axes, runs: Iterable[tuple[UUID, int, Checked]]) -> None:
+    rows = [
+        {"run_id": key, "attempt": attempt, "train_tokens": tokens, "losses": losses}
+        for key, attempt, run in runs
+        for tokens, losses in axes.points(run).items()
+    ]
+    if rows:
+        session.execute(insert(Measurement), rows)
 
 
 def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change], import_id: UUID) -> None:
@@ -171,6 +200,10 @@ def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change
                 "fidelity": run.fidelity,
             }
         session.execute(update(Run).where(Run.id == change.run_id).values(values), execution_options=_PLAIN)
+        if run.points:
+            old = (Measurement.run_id == change.run_id, Measurement.attempt == change.attempt)
+            session.execute(delete(Measurement).where(*old), execution_options=_PLAIN)
+            _store_points(session, axes, [(change.run_id, change.attempt, run)])
 
 
 # No object of these rows is loaded in the session, so none has to be looked for.
@@ -221,6 +254,26 @@ def _stored(session: Session, study_id: UUID, runs: Sequence[Checked]) -> dict[s
     return stored
 
 
+def _stored_points(session: Session, rows: Sequence[Row[Any]]) -> dict[UUID, dict[int, dict[str, Any]]]:
+    """The trajectories of the last attempts of these runs: losses by tokens."""
+    attempts = {row.id: row.attempt for row in rows}
+    found: dict[UUID, dict[int, dict[str, Any]]] = {}
+    if attempts:
+        for point in session.scalars(select(Measurement).where(Measurement.run_id.in_(list(attempts)))):
+            if point.attempt == attempts[point.run_id]:
+                found.setdefault(point.run_id, {})[point.train_tokens] = point.losses
+    return found
+
+
+def _same_points(axes: Axes, run: Checked, have: Mapping[int, Mapping[str, Any]]) -> bool:
+    told = axes.points(run)
+    return told.keys() == have.keys() and all(
+        told[tokens].keys() == have[tokens].keys()
+        and all(_close(told[tokens][name]["value"], have[tokens][name]["value"]) for name in told[tokens])
+        for tokens in told
+    )
+
+
 def _own_id(text: str) -> UUID | None:
     try:
         return UUID(text) if len(text) == 36 else None
@@ -233,7 +286,7 @@ def _compare_measurements(found: Comparison, axes: Axes, run: Checked, row: Row[
         found.homeless.append((run.external_id, None if row is None else row.state))
         return
     told, have = axes.losses(run), row.losses or {}
-    change = Change(row.id, run, {**have, **told}, _before(row))
+    change = Change(row.id, row.attempt, run, {**have, **told}, _before(row))
     if any(name in have and not _close(have[name]["value"], value["value"]) for name, value in told.items()):
         found.differing.append(change)
     elif told.keys() <= have.keys():

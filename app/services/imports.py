@@ -191,7 +191,7 @@ def _store(
         created_at=now,
     )
     session.add(row)
-    store(session, study, found.new, packed, row.id, now)
+    store(session, study, axes, found.new, packed, row.id, now)
     changes = [*found.more_measured, *(found.differing if update else ())]
     replace(session, study, axes, changes, row.id)
     for change in changes:

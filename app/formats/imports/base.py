@@ -24,6 +24,15 @@ Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedPoint:
+    """What a run had measured on the way, after ``train_tokens`` tokens. ``values`` as those of a run."""
+
+    train_tokens: float
+    values: Mapping[str, float]
+    stderrs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedRun:
     """A finished run. ``weights`` is None for measurements of a run that the study has already.
 
@@ -31,6 +40,7 @@ class ImportedRun:
         place: where it stands in the source, for messages.
         values: {target: number}; NaN and infinity mean "not measured".
         stderrs: standard errors of some of the values.
+        trajectory: what was measured on the way, in any order.
     """
 
     external_id: str
@@ -44,6 +54,7 @@ class ImportedRun:
     label: str = ""
     tokenizer: str = ""
     fidelity: RunFidelity = RunFidelity.TRAINED
+    trajectory: tuple[ImportedPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@
      "losses": {"news": 2.1}, "metrics": {"arc/acc": {"value": 0.4, "stderr": 0.01}}}
 
 ``weights``, ``model_params`` and ``train_tokens`` are accepted for ``mixture``, ``params`` and ``tokens``; ``state``,
-``label``, ``fidelity`` and ``tokenizer`` may be there. ``losses`` are minimised; the direction of ``metrics`` follows
+``label``, ``fidelity`` and ``tokenizer`` may be there, and a ``trajectory``: a list of what was measured on the way,
+each with ``tokens`` and ``losses`` or ``metrics``. ``losses`` are minimised; the direction of ``metrics`` follows
 from their names. A mixture that is a list of stages is not a data point of a static mixture.
 """
 
@@ -19,6 +20,7 @@ from app.formats.errors import FormatError
 from app.formats.fidelity_column import COLUMN, fidelity_of
 from app.formats.imports.base import (
     FoundTarget,
+    ImportedPoint,
     ImportedRun,
     ImportFormat,
     LeftOut,
@@ -67,7 +69,7 @@ class Jsonl(ImportFormat[Options]):
 
         found = reading_of(source_name(list(source.files)), records, target, note(RULE_IN_WORDS))
         if trajectories:
-            told = note(f"{trajectories} runs tell a trajectory; only their end points are taken")
+            told = note(f"{trajectories} runs tell a trajectory: it is stored with them, and fits take its end")
             found = Reading(found.source, found.domains, found.targets, found.runs, found.remarks + told)
         return found
 
@@ -131,7 +133,26 @@ def _record(fields: dict[str, Any], place: str) -> Record:
         label=str(_first(fields, ("label", "name")) or ""),
         tokenizer=str(fields.get("tokenizer") or ""),
         fidelity=_fidelity(fields, place),
+        trajectory=_trajectory(fields, place),
     )
+
+
+def _trajectory(fields: dict[str, Any], place: str) -> tuple[ImportedPoint, ...]:
+    told = fields.get("trajectory")
+    if told is None:
+        return ()
+    if not isinstance(told, list):
+        raise FormatError(f"{place}, field 'trajectory': this must be a list of objects with tokens and losses")
+    points = []
+    for i, point in enumerate(told):
+        where = f"{place}, field 'trajectory.{i}'"
+        if not isinstance(point, dict):
+            raise FormatError(f"{where}: this must be an object with tokens and losses")
+        tokens = _number(point, ("tokens", "train_tokens"), where)
+        if tokens is None:
+            raise FormatError(f"{where}: there is no 'tokens', after how many tokens of training it was measured")
+        points.append(ImportedPoint(tokens, *_measured(point, where)))
+    return tuple(points)
 
 
 def _fidelity(fields: dict[str, Any], place: str) -> RunFidelity:
