@@ -1,6 +1,6 @@
 """Many listeners to events, one question to the database.
 
-While there are listeners, one task of the process reads what is new, on one thread, and keeps the newest in memory.
+While there are listeners, one task of the process reads what is new and keeps the newest in memory.
 Every listener walks through that memory by itself; one that comes back after a long time, or is too slow, reads what
 it missed from the database page by page. So no listener waits for another one and none misses an event.
 """
@@ -13,23 +13,21 @@ from collections import deque
 from collections.abc import AsyncIterator
 from itertools import takewhile
 
-import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from app.db import Database
-from app.event_streams import HEARTBEAT, HEARTBEAT_SECONDS, event_text
+from app.event_streams import HEARTBEAT, event_text
+from app.one_reader import OneReader, changes, wake
 from app.schemas.events import EventRead
 from app.services.event_log import Place, View, place_of, present_end, read_after, shown
 
-_POLL_SECONDS = 0.5
 _PAGE = 500
 _REMEMBERED = 5000
 # Then the listener comes back with its key, which may have been revoked meanwhile.
 _LONGEST_SECONDS = 900.0
 _EVERYTHING = View(None, True)
-
-log = structlog.get_logger(__name__)
+_NOWHERE = Place(2**63, 0)
 
 
 class EventWatch:
@@ -38,13 +36,13 @@ class EventWatch:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners = 0
-        self._poller: asyncio.Task[None] | None = None
+        self._reader = OneReader("event-watch", lambda: self._listeners > 0, self._look)
         self._forget()
 
     def _forget(self) -> None:
         # Everything after ``_from`` up to ``_head`` is in ``_recent``.
         self._recent: deque[tuple[Place, EventRead]] = deque()
-        self._from = self._head = Place(2**63, 0)
+        self._from = self._head = _NOWHERE
         self._changed = asyncio.Event()
 
     async def end(self) -> Place:
@@ -70,9 +68,7 @@ class EventWatch:
                 if reached > here:
                     here = reached
                     continue
-                try:
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
-                except TimeoutError:
+                if not await changes(changed):
                     yield HEARTBEAT
         finally:
             self._listeners -= 1
@@ -91,28 +87,16 @@ class EventWatch:
 
     def _listen(self) -> None:
         self._listeners += 1
-        # A loop that was closed took its task with it.
-        if self._poller is None or self._poller.done() or self._poller.get_loop() is not asyncio.get_running_loop():
+        if self._reader.begin():
             self._forget()
-            self._poller = asyncio.create_task(self._poll(), name="event-watch")
 
-    async def _poll(self) -> None:
-        """Until nobody listens any more."""
-        limiter = CapacityLimiter(1)  # a thread of its own: those of the requests may all be busy
-        started = False
-        while self._listeners:
-            try:
-                if not started:
-                    self._from = self._head = await run_sync(self._read_end, limiter=limiter)
-                    started = True
-                    self._wake()
-                found, reached = await run_sync(self._read, self._head, _EVERYTHING, limiter=limiter)
-                self._remember(found, reached)
-                if len(found) == _PAGE:
-                    continue
-            except Exception as exc:  # its listeners wait for it: it goes on when the database is back
-                log.error("Events cannot be read", action="events_failed", error=str(exc))
-            await asyncio.sleep(_POLL_SECONDS)
+    async def _look(self, limiter: CapacityLimiter) -> bool:
+        if self._head == _NOWHERE:
+            self._from = self._head = await run_sync(self._read_end, limiter=limiter)
+            self._wake()
+        found, reached = await run_sync(self._read, self._head, _EVERYTHING, limiter=limiter)
+        self._remember(found, reached)
+        return len(found) == _PAGE
 
     def _remember(self, found: list[EventRead], reached: Place) -> None:
         self._recent.extend((place_of(event), event) for event in found)
@@ -123,6 +107,4 @@ class EventWatch:
             self._wake()
 
     def _wake(self) -> None:
-        # Each waits for the event of its time; a new one stands ready for the next change.
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._changed = wake(self._changed)

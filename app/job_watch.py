@@ -1,7 +1,7 @@
 """Many listeners to the progress of jobs, one question to the database.
 
-A listener waits on an ``asyncio.Event`` and costs no thread. While there are listeners, one task of the process asks
-for the state of all jobs that are listened to, in one statement on one thread, and wakes those whose job has changed.
+While there are listeners, one task of the process asks for the state of all jobs that are listened to, in one
+statement, and wakes those whose job has changed.
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import Database
-from app.event_streams import HEARTBEAT, HEARTBEAT_SECONDS, event_text
+from app.event_streams import HEARTBEAT, event_text
+from app.one_reader import OneReader, changes, wake
 from app.schemas.jobs import JobProgress
 from app.services.jobs import progress_of
-
-_POLL_SECONDS = 0.5
-
-log = structlog.get_logger(__name__)
 
 
 class JobWatch:
@@ -34,7 +29,7 @@ class JobWatch:
         self._listeners: Counter[UUID] = Counter()
         self._known: dict[UUID, JobProgress | None] = {}
         self._changed: dict[UUID, asyncio.Event] = {}
-        self._poller: asyncio.Task[None] | None = None
+        self._reader = OneReader("job-watch", lambda: bool(self._listeners), self._look)
 
     async def events(self, job_id: UUID) -> AsyncIterator[str]:
         """``progress`` at the start and whenever it has changed, at last ``end``; heartbeats in between."""
@@ -50,9 +45,7 @@ class JobWatch:
                         yield event_text("end", "{}" if now is None else now.model_dump_json())
                         return
                     yield event_text("progress", now.model_dump_json())
-                try:
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
-                except TimeoutError:
+                if not await changes(changed):
                     yield HEARTBEAT
         finally:
             self._leave(job_id)
@@ -60,9 +53,7 @@ class JobWatch:
     def _listen(self, job_id: UUID) -> None:
         self._listeners[job_id] += 1
         self._changed.setdefault(job_id, asyncio.Event())
-        # A loop that was closed took its task with it.
-        if self._poller is None or self._poller.done() or self._poller.get_loop() is not asyncio.get_running_loop():
-            self._poller = asyncio.create_task(self._poll(), name="job-watch")
+        self._reader.begin()
 
     def _leave(self, job_id: UUID) -> None:
         self._listeners[job_id] -= 1
@@ -70,15 +61,9 @@ class JobWatch:
             for of_job in (self._listeners, self._known, self._changed):
                 of_job.pop(job_id, None)
 
-    async def _poll(self) -> None:
-        """Until nobody listens any more."""
-        limiter = CapacityLimiter(1)  # a thread of its own: those of the requests may all be busy
-        while self._listeners:
-            try:
-                self._tell(await run_sync(self._read, tuple(self._listeners), limiter=limiter))
-            except SQLAlchemyError as exc:
-                log.error("The database failed", action="database_failed", error=str(exc))
-            await asyncio.sleep(_POLL_SECONDS)
+    async def _look(self, limiter: CapacityLimiter) -> bool:
+        self._tell(await run_sync(self._read, tuple(self._listeners), limiter=limiter))
+        return False
 
     def _read(self, job_ids: tuple[UUID, ...]) -> dict[UUID, JobProgress | None]:
         with self._database.read() as session:
@@ -90,6 +75,4 @@ class JobWatch:
             if job_id not in self._listeners or (job_id in self._known and self._known[job_id] == progress):
                 continue
             self._known[job_id] = progress
-            # Each waits for the event of its time; a new one stands ready for the next change.
-            self._changed[job_id].set()
-            self._changed[job_id] = asyncio.Event()
+            self._changed[job_id] = wake(self._changed[job_id])

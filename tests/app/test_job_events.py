@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from app import job_watch
+from app import job_watch, one_reader
 from app.db import Database
 from app.job_watch import JobWatch
 from app.schemas.jobs import JobProgress, JobState
@@ -57,7 +57,7 @@ def test_a_stream_follows_a_fit_to_its_end(
     api: TestClient, fit, database: Database, settings: Settings, clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every listener sees every state, in order, and calls are answered while they listen."""
-    monkeypatch.setattr(job_watch, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(one_reader, "POLL_SECONDS", 0.02)
     url = f"/v1/fits/{fit['id']}"
     with ThreadPoolExecutor(8) as pool:
         listeners = [pool.submit(api.get, f"{url}/events") for _ in range(8)]
@@ -96,7 +96,7 @@ def test_many_listeners_ask_the_database_as_one(database: Database, monkeypatch:
         return {one: JobProgress(state=state, progress=len(asked) / 4, message="", error=None) for one in job_ids}
 
     monkeypatch.setattr(job_watch, "progress_of", progress)
-    monkeypatch.setattr(job_watch, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(one_reader, "POLL_SECONDS", 0.01)
 
     async def listen() -> list[list[str]]:
         watch = JobWatch(database)
@@ -115,7 +115,7 @@ def test_many_listeners_ask_the_database_as_one(database: Database, monkeypatch:
 
 
 def test_a_silent_stream_has_heartbeats(api: TestClient, fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_watch, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(one_reader, "HEARTBEAT_SECONDS", 0.05)
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(api.get, f"/v1/fits/{fit['id']}/events")
         watch: JobWatch = api.app.state.job_watch  # type: ignore[attr-defined]
