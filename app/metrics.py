@@ -17,7 +17,7 @@ from sqlalchemy.pool import QueuePool
 from starlette.types import Scope
 
 from app.db import Database
-from app.models import Job, Run
+from app.models import Job, Run, Study
 from app.schemas.jobs import JobState
 from app.schemas.runs import RunState
 from app.security import API_PREFIX
@@ -82,6 +82,7 @@ class _OfDatabase(Collector):
             yield _by_state("mixwright_runs", "Runs that wait or are trained.", session, Run, _OPEN_RUNS)
             yield _by_state("mixwright_jobs", "Jobs of the service that wait or run.", session, Job, _OPEN_JOBS)
             yield self._lost(session)
+            yield _hours(session)
             late = GaugeMetricFamily("mixwright_events_unsettled", "Events that followers do not get yet.")
             late.add_metric([], event_log.unsettled(session))
             yield late
@@ -106,6 +107,17 @@ class _OfDatabase(Collector):
             used.add_metric(["busy"], pool.checkedout())
             used.add_metric(["idle"], pool.checkedin())
             yield used
+
+
+def _hours(session: Session) -> Metric:
+    """What runs took that have ended, of all studies."""
+    spent = func.sum(Study.spent_gpu_seconds), func.sum(Study.spent_cpu_seconds)
+    family = CounterMetricFamily(
+        "mixwright_training_seconds", "Seconds that ended attempts have trained.", labels=["processor"]
+    )
+    for processor, seconds in zip(("gpu", "cpu"), session.execute(select(*spent)).one(), strict=True):
+        family.add_metric([processor], seconds or 0.0)
+    return family
 
 
 def _by_state(name: str, text: str, session: Session, table: type[Run | Job], states: tuple[Any, ...]) -> Metric:

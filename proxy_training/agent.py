@@ -156,7 +156,9 @@ class Agent:
         """A batch to train; runs that do not belong into it are given back at once."""
         agent_id = self._registration.agent_id()
         try:
-            runs = self._client.claim(agent_id, self._ask_for, list(self._corpora), self._options.lease_seconds)
+            runs = self._client.claim(
+                agent_id, self._ask_for, list(self._corpora), self._options.lease_seconds, self._engine.processor
+            )
         except Refused as refusal:
             if refusal.status != HTTPStatus.NOT_FOUND:
                 raise

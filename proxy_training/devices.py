@@ -8,6 +8,7 @@ import platform
 import torch
 
 from proxy_training.errors import ProxyError
+from proxy_training.spec import Processor
 
 GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 # How schedulers say that a job has no GPU.
@@ -49,6 +50,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {platform.machine()}, 1 thread"
+
+
+def processor_of(device_type: str) -> Processor:
+    """What the hours on a device of torch's type are hours of."""
+    return "cpu" if device_type == "cpu" else "gpu"
 
 
 def usable_cores() -> int:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from proxy_training.agent_key import KEY_VARIABLE
 from proxy_training.errors import LeaseLost, Refused, ServiceError, Unreachable
-from proxy_training.spec import ProxyResult, ProxySpec, TrajectoryPoint
+from proxy_training.spec import Processor, ProxyResult, ProxySpec, TrajectoryPoint
 
 # Short enough that an agent that is told to stop still leaves in time while the service hangs.
 _TIMEOUT_SECONDS = 5.0
@@ -104,14 +104,20 @@ class ServiceClient:
         return self._ask("agents", {"name": name, "hostname": hostname, "device": device}, _Agent).id
 
     def claim(
-        self, agent_id: str, max_runs: int, corpus_hashes: Sequence[str], lease_seconds: float
+        self,
+        agent_id: str,
+        max_runs: int,
+        corpus_hashes: Sequence[str],
+        lease_seconds: float,
+        processor: Processor = "gpu",
     ) -> list[ClaimedRun]:
-        """Lease runs that one stack can train; none when nothing waits."""
+        """Lease runs that one stack can train on such a processor; none when nothing waits."""
         body = {
             "agent_id": agent_id,
             "max_runs": max_runs,
             "corpus_hashes": list(corpus_hashes),
             "lease_seconds": lease_seconds,
+            "processor": processor,
         }
         return self._ask("runs/claim", body, _Claim).runs
 

@@ -25,6 +25,8 @@ NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 # Of one run; many of them are summed, and the sum must stay a number.
 Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e10)]
+# What hours of training are hours of: a gpu is any accelerator.
+Processor = Literal["cpu", "gpu"]
 
 
 class OptimizerSpec(Record):
@@ -237,6 +239,7 @@ class ProxyResult(Record):
     wall_seconds: Seconds = 0.0
     cpu_seconds: Seconds = 0.0
     device: str = Field(default="", max_length=200)
+    processor: Processor | None = Field(default=None, description="null where the trainer does not say")
     precision: Literal["", "fp32", "bf16"] = ""
     message: str = ""
 

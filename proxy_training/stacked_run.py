@@ -13,7 +13,7 @@ import torch
 
 from proxy_training.checkpoint import CheckpointPolicy, MemberHeader, StackState
 from proxy_training.corpus_read import Corpus
-from proxy_training.devices import device_name
+from proxy_training.devices import device_name, processor_of
 from proxy_training.divergence import why_diverged
 from proxy_training.evaluate import MeasurementStopped, ValidationSet
 from proxy_training.llama_export import TrainedProxy
@@ -63,7 +63,7 @@ class StackedRun:
         hook: PointHook | None = None,
     ) -> None:
         self._trainer = StackTrainer([assignment.spec for assignment in assignments], corpus, device)
-        self._device_name = device_name(device)
+        self._device_name, self._processor = device_name(device), processor_of(device.type)
         self._members = [_Member(assignment) for assignment in assignments]
         self._corpus = corpus
         self._hook = hook
@@ -214,6 +214,7 @@ class StackedRun:
             wall_seconds=known.wall_seconds,
             cpu_seconds=known.cpu_seconds,
             device=self._device_name,
+            processor=self._processor,
             precision=self._trainer.precision,
             **measured,
         )

@@ -88,7 +88,9 @@ def change(
         Path | None, typer.Option(metavar="FILE.json", help="The objective in place of the present one.")
     ] = None,
     budget_flops: Annotated[float | None, typer.Option(help="FLOPs that its proxy runs may cost in all.")] = None,
-    budget_gpu_hours: Annotated[float | None, typer.Option(help="GPU-hours that they may cost in all.")] = None,
+    budget_gpu_hours: Annotated[
+        float | None, typer.Option(help="GPU-hours that they may cost in all; runs on CPUs count apart.")
+    ] = None,
     no_budget: Annotated[bool, typer.Option("--no-budget", help="Take the limits away first.")] = False,
     as_json: AsJson = False,
 ) -> None:

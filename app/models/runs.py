@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models.base import Base
 from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import AttemptOutcome, RunSource, RunState
+from proxy_training.spec import Processor
 
 
 class Run(Base):
@@ -105,7 +106,8 @@ class Measurement(Base):
 class RunAttempt(Base):
     """One claim of a run: who held it, and how it ended (null while it is held).
 
-    ``stack_size`` is the number of runs of the same claim, which shared the agent.
+    ``stack_size`` is the number of runs of the same claim, which shared the agent. ``processor`` is what the agent said
+    that it would train them on, cpu or gpu.
     """
 
     __tablename__ = "run_attempts"
@@ -114,6 +116,7 @@ class RunAttempt(Base):
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     agent_id: Mapped[UUID] = mapped_column(ForeignKey("agents.id"))
     stack_size: Mapped[int]
+    processor: Mapped[Processor] = mapped_column(String(10))
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[AttemptOutcome | None]

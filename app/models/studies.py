@@ -26,7 +26,10 @@ class Study(Base):
     budget_flops: Mapped[float | None]
     budget_gpu_hours: Mapped[float | None]
     spent_flops: Mapped[float] = mapped_column(default=0.0)
+    # Of spent_flops those on GPUs: what is spent on either tells what a FLOP takes there.
+    spent_gpu_flops: Mapped[float] = mapped_column(default=0.0)
     spent_gpu_seconds: Mapped[float] = mapped_column(default=0.0)
+    spent_cpu_seconds: Mapped[float] = mapped_column(default=0.0)
     # The recommendation whose weights training pipelines read. No foreign key: the tables would name each other.
     adopted_recommendation_id: Mapped[UUID | None]
     adopted_at: Mapped[datetime | None]

@@ -166,6 +166,10 @@ def _budget(budget: BudgetRead) -> list[str]:
         sentences.append(
             f"GPU-hours: {budget.spent_gpu_hours:.4g}{of} spent, {budget.reserved_gpu_hours:.4g} reserved."
         )
-    if budget.exhausted:
+    if budget.spent_cpu_hours:
+        sentences.append(f"CPU-hours: {budget.spent_cpu_hours:.4g} spent, {budget.reserved_cpu_hours:.4g} reserved.")
+    if budget.exhausted_on_cpu:
         sentences.append("The budget is exhausted: no run is handed out any more.")
+    elif budget.exhausted:
+        sentences.append("The GPU-hours are exhausted: runs are handed out to agents without a GPU alone.")
     return sentences

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.schemas.common import Answer, Body, Name
-from proxy_training.spec import ProxyResult, ProxySpec, TrajectoryPoint
+from proxy_training.spec import Processor, ProxyResult, ProxySpec, TrajectoryPoint
 
 
 class AgentCreate(Body):
@@ -54,6 +54,9 @@ class ClaimCreate(Body):
     max_runs: int = Field(ge=1, le=1024)
     corpus_hashes: list[str] = Field(min_length=1, max_length=1000)
     lease_seconds: float = Field(default=30, ge=1, le=3600)
+    processor: Processor = Field(
+        default="gpu", description="what they will be trained on; a budget of GPU-hours binds those on a gpu alone"
+    )
 
 
 class ClaimedRun(Answer):

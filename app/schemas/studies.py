@@ -119,6 +119,9 @@ class StudyRead(Answer):
             "budget.reserved_flops",
             "budget.spent_gpu_hours",
             "budget.reserved_gpu_hours",
+            "budget.spent_cpu_hours",
+            "budget.reserved_cpu_hours",
+            "budget.exhausted_on_cpu",
             "budget.exhausted",
         }
     )

@@ -1,7 +1,11 @@
 """What proxy runs cost their study: reserved while an agent holds them, settled when the attempt ends.
 
     FLOPs        6 N D for N non-embedding parameters and D trained tokens
-    GPU-seconds  as the agent reports them; of a broken attempt, its share of the time that it held its agent
+    seconds      as the agent reports them; of a broken attempt, its share of the time that it held its agent
+
+Seconds on GPUs and on CPUs are counted apart, and a budget of GPU-hours binds claims for GPUs alone. What an agent
+claims a run for counts until its result says what it was trained on; an agent that says neither counts as one with a
+GPU, so that a budget is never passed by what was not said. What a FLOP takes is known of GPUs from runs on GPUs only.
 
 A study's row is locked after the rows of runs, and several studies in the order of their ids, so that no two
 transactions wait for each other in a ring.
@@ -10,7 +14,7 @@ transactions wait for each other in a ring.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from sqlalchemy import (
@@ -30,9 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from app.models import Run, Study
+from app.models import Run, RunAttempt, Study
 from app.schemas.budgets import BudgetRead
 from app.schemas.runs import RunState
+from proxy_training.spec import Processor
 
 _FLOPS_A_PARAMETER_AND_TOKEN = 6.0
 _SECONDS_AN_HOUR = 3600.0
@@ -44,7 +49,9 @@ _SPEND = (
     .where(Study.id == bindparam("of_study"))
     .values(
         spent_flops=Study.spent_flops + bindparam("more_flops"),
+        spent_gpu_flops=Study.spent_gpu_flops + bindparam("more_gpu_flops"),
         spent_gpu_seconds=Study.spent_gpu_seconds + bindparam("more_gpu_seconds"),
+        spent_cpu_seconds=Study.spent_cpu_seconds + bindparam("more_cpu_seconds"),
     )
 )
 _HAS_BUDGET = or_(Study.budget_flops.is_not(None), Study.budget_gpu_hours.is_not(None))
@@ -56,13 +63,27 @@ _LIMITED = select(Study.id).where(
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one or several attempts."""
+    """Of one or several attempts; ``gpu_flops`` are those of the ``flops`` that a GPU did."""
 
     flops: float = 0.0
+    gpu_flops: float = 0.0
     gpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @classmethod
+    def on(cls, processor: Processor, flops: float, seconds: float) -> Cost:
+        """Of one attempt."""
+        if processor == "cpu":
+            return cls(flops, cpu_seconds=seconds)
+        return cls(flops, gpu_flops=flops, gpu_seconds=seconds)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.gpu_seconds + other.gpu_seconds)
+        return Cost(
+            self.flops + other.flops,
+            self.gpu_flops + other.gpu_flops,
+            self.gpu_seconds + other.gpu_seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
 
 
 def flops_of(model_params: int | None, tokens: int) -> float:
@@ -79,7 +100,7 @@ def run_flops() -> ColumnElement[float]:
 def spend(session: Session, costs: Mapping[UUID, Cost]) -> None:
     """Add to what studies have spent. The caller commits, and does so soon: the rows of the studies stay locked."""
     rows = [
-        {"of_study": study_id, "more_flops": cost.flops, "more_gpu_seconds": cost.gpu_seconds}
+        {"of_study": study_id} | {f"more_{name}": amount for name, amount in asdict(cost).items()}
         for study_id, cost in sorted(costs.items())
     ]
     session.connection().execute(_SPEND, rows)
@@ -87,7 +108,7 @@ def spend(session: Session, costs: Mapping[UUID, Cost]) -> None:
 
 @dataclass(frozen=True)
 class Room:
-    """How much of a study's budget is left; infinite without a limit. ``seconds_a_flop`` is its rate so far."""
+    """How much of a study's budget is left; infinite without a limit. ``seconds_a_flop`` is its rate on GPUs so far."""
 
     study_id: UUID
     flops: float
@@ -117,11 +138,12 @@ def lock_studies(session: Session, study_ids: Collection[UUID]) -> None:
     session.execute(rows.with_for_update(key_share=True)).all()
 
 
-def rooms(session: Session, study_ids: Sequence[UUID]) -> list[Room]:
-    """What is left to those of the studies that can be given only so much, less what is reserved for runs in work."""
+def rooms(session: Session, study_ids: Sequence[UUID], processor: Processor) -> list[Room]:
+    """What is left, on such a processor, to those of the studies that can be given only so much, less what is reserved
+    for runs in work."""
     if not study_ids:
         return []
-    found = [_room(row) for row in _read(session, study_ids)]
+    found = [_room(row, processor) for row in _read(session, study_ids)]
     return [room for room in found if room.left_flops < float("inf")]
 
 
@@ -153,8 +175,10 @@ def budget_of(session: Session, study_ids: Sequence[UUID]) -> dict[UUID, BudgetR
 
 
 def _read(session: Session, study_ids: Sequence[UUID]) -> Sequence[Row]:
+    on_gpu = case((RunAttempt.processor == "cpu", 0.0), else_=run_flops())
     reserved = (
-        select(Run.study_id, func.sum(run_flops()).label("flops"))
+        select(Run.study_id, func.sum(run_flops()).label("flops"), func.sum(on_gpu).label("gpu_flops"))
+        .outerjoin(RunAttempt, (RunAttempt.run_id == Run.id) & (RunAttempt.attempt == Run.attempt))
         .where(Run.study_id.in_(study_ids), Run.state == RunState.LEASED)
         .group_by(Run.study_id)
         .subquery()
@@ -165,7 +189,10 @@ def _read(session: Session, study_ids: Sequence[UUID]) -> Sequence[Row]:
             Study.budget_flops,
             Study.budget_gpu_hours,
             Study.spent_flops,
+            Study.spent_gpu_flops,
             Study.spent_gpu_seconds,
+            Study.spent_cpu_seconds,
+            func.coalesce(reserved.c.gpu_flops, 0.0).label("reserved_gpu_flops"),
             func.coalesce(reserved.c.flops, 0.0).label("reserved_flops"),
         )
         .outerjoin(reserved, reserved.c.study_id == Study.id)
@@ -173,14 +200,18 @@ def _read(session: Session, study_ids: Sequence[UUID]) -> Sequence[Row]:
     ).all()
 
 
-def _rate(row: Row) -> float:
-    return row.spent_gpu_seconds / row.spent_flops if row.spent_flops > 0 else 0.0
+def _rate(seconds: float, flops: float) -> float:
+    return seconds / flops if flops > 0 else 0.0
 
 
-def _room(row: Row) -> Room:
-    rate = _rate(row)
-    hours = row.budget_gpu_hours
-    used_seconds = row.spent_gpu_seconds + row.reserved_flops * rate
+def _gpu_rate(row: Row) -> float:
+    return _rate(row.spent_gpu_seconds, row.spent_gpu_flops)
+
+
+def _room(row: Row, processor: Processor) -> Room:
+    rate = _gpu_rate(row)
+    hours = None if processor == "cpu" else row.budget_gpu_hours
+    used_seconds = row.spent_gpu_seconds + row.reserved_gpu_flops * rate
     return Room(
         study_id=row.id,
         flops=_left(row.budget_flops, row.spent_flops + row.reserved_flops),
@@ -196,16 +227,25 @@ def _left(limit: float | None, used: float) -> float:
 
 
 def _shown(session: Session, row: Row) -> BudgetRead:
-    left = _room(row).left_flops
+    on_cpu = row.spent_flops - row.spent_gpu_flops
+    reserved_on_cpu = row.reserved_flops - row.reserved_gpu_flops
     return BudgetRead(
         flops=row.budget_flops,
         gpu_hours=row.budget_gpu_hours,
         spent_flops=row.spent_flops,
         reserved_flops=row.reserved_flops,
         spent_gpu_hours=row.spent_gpu_seconds / _SECONDS_AN_HOUR,
-        reserved_gpu_hours=row.reserved_flops * _rate(row) / _SECONDS_AN_HOUR,
-        exhausted=left <= 0 or (left < float("inf") and _next_flops(session, row.id) > left),
+        reserved_gpu_hours=row.reserved_gpu_flops * _gpu_rate(row) / _SECONDS_AN_HOUR,
+        spent_cpu_hours=row.spent_cpu_seconds / _SECONDS_AN_HOUR,
+        reserved_cpu_hours=reserved_on_cpu * _rate(row.spent_cpu_seconds, on_cpu) / _SECONDS_AN_HOUR,
+        exhausted=_is_exhausted(session, row, "gpu"),
+        exhausted_on_cpu=_is_exhausted(session, row, "cpu"),
     )
+
+
+def _is_exhausted(session: Session, row: Row, processor: Processor) -> bool:
+    left = _room(row, processor).left_flops
+    return left <= 0 or (left < float("inf") and _next_flops(session, row.id) > left)
 
 
 def _next_flops(session: Session, study_id: UUID) -> float:

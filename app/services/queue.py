@@ -58,7 +58,7 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
     end_attempts(session, expired)
     runs = [] if agent.draining else _lease_batch(session, body, agent, limited, now)
     if runs:
-        start_attempts(session, runs, agent.id, now)
+        start_attempts(session, runs, agent.id, body.processor, now)
         for study_id, count in Counter(run.study_id for run in runs).items():
             record(session, "runs.claimed", now, study_id=study_id, subject_id=agent.id, data={"count": count})
     session.commit()
@@ -68,7 +68,7 @@ def claim(session: Session, body: ClaimCreate, now: datetime) -> ClaimRead:
 def _lease_batch(
     session: Session, body: ClaimCreate, agent: SeenAgent, limited: Sequence[UUID], now: datetime
 ) -> Sequence[Row]:
-    bounded = rooms(session, limited)
+    bounded = rooms(session, limited, body.processor)
     only = agent.study_id or caller(session).study_id
     statement = _CLAIM if only is None and not bounded else _claim_statement(only, bounded)
     given = {

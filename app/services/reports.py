@@ -22,8 +22,8 @@ from app.schemas.agents import (
     ReleaseCreate,
 )
 from app.schemas.runs import AttemptOutcome, RunState
-from app.services.attempts import Ended, end_attempts
-from app.services.budgets import Cost, flops_of
+from app.services.attempts import Ended, Reported, end_attempts
+from app.services.budgets import flops_of
 from app.services.events import Happened, record, record_all
 from app.services.held_runs import held_run, holds, locked_run, locked_runs, require_lease
 from app.services.measured_values import Units, values_of_targets, why_nothing_measured
@@ -111,8 +111,8 @@ def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: 
         row = _outcome(result, units[run.study_id], now)
         rows.append(row | {"of_run": run.id})
         how = AttemptOutcome.SUCCEEDED if row["state"] is RunState.SUCCEEDED else AttemptOutcome.FAILED
-        cost = Cost(flops_of(run.model_params, result.train_tokens), result.wall_seconds)
-        ended.append(_ended(run, how, row["error"], now, cost))
+        reported = Reported(flops_of(run.model_params, result.train_tokens), result.wall_seconds, result.processor)
+        ended.append(_ended(run, how, row["error"], now, reported))
         data = {"attempt": run.attempt} if row["error"] is None else _failure(run, row["error"])
         events.append(Happened(f"run.{how.value}", run.study_id, run.id, data))
         store_points(session, run, result.trajectory, units[run.study_id])
@@ -163,7 +163,7 @@ def _back_to_queue(session: Session, run: Row, **values: object) -> RunState:
     return RunState.QUEUED
 
 
-def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, cost: Cost | None = None) -> Ended:
+def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, reported: Reported | None = None) -> Ended:
     return Ended(
         run_id=run.id,
         attempt=run.attempt,
@@ -173,5 +173,5 @@ def _ended(run: Row, how: AttemptOutcome, reason: str | None, now: datetime, cos
         study_id=run.study_id,
         model_params=run.model_params,
         progress_tokens=run.progress_tokens,
-        cost=cost,
+        reported=reported,
     )

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from proxy_training.checkpoint import CheckpointPolicy
 from proxy_training.errors import ProxyError
-from proxy_training.spec import ProxySettings
+from proxy_training.spec import Processor, ProxySettings
 from proxy_training.work import Assignment, Watcher
 
 
@@ -60,6 +60,11 @@ class Engine(ABC):
     @abstractmethod
     def device(self) -> str:
         """What the runs are trained on, for people to read."""
+
+    @property
+    @abstractmethod
+    def processor(self) -> Processor:
+        """What the next batch will be trained on: its hours count as such. It may change with a cluster."""
 
     @property
     def slots(self) -> int:

@@ -19,13 +19,13 @@ from typing import ClassVar, Literal
 from proxy_training.child_environment import child_environment
 from proxy_training.command_process import GRACE_SECONDS, CommandProcess, End
 from proxy_training.command_template import CommandTemplate
-from proxy_training.devices import GPU_VARIABLE, device_name, training_device, visible_gpus
+from proxy_training.devices import GPU_VARIABLE, device_name, processor_of, training_device, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.trainer_dialogue import TrainerDialogue
 from proxy_training.engines.trainer_lines import TrainerLines
 from proxy_training.errors import ProxyError
 from proxy_training.run_scratch import FolderInUse, RunScratch
-from proxy_training.spec import ProxyResult, ProxySettings, ProxySpec, Record
+from proxy_training.spec import Processor, ProxyResult, ProxySettings, ProxySpec, Record
 from proxy_training.whole_files import write_whole
 from proxy_training.work import Assignment, Failure, Watcher
 
@@ -83,6 +83,10 @@ class CommandEngine(Engine):
     def device(self) -> str:
         # Not the command itself, which may hold what is nobody's business.
         return f"{device_name(training_device())}, a trainer of its own"
+
+    @property
+    def processor(self) -> Processor:
+        return processor_of(training_device().type)
 
     @property
     def slots(self) -> int:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from proxy_training.corpus_read import Corpus
-from proxy_training.devices import device_name, training_device
+from proxy_training.devices import device_name, processor_of, training_device
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.halving import Shortage, StackHalving
 from proxy_training.engines.shortage import shortage_in
@@ -17,7 +17,7 @@ from proxy_training.errors import ProxyError, SpecError
 from proxy_training.evaluate import ValidationSet
 from proxy_training.point_hooks import PointHook, hook_of
 from proxy_training.sampler import SequenceSampler
-from proxy_training.spec import ProxySettings
+from proxy_training.spec import Processor, ProxySettings
 from proxy_training.stack_size import preferred_stack
 from proxy_training.stacked_run import StackedRun
 from proxy_training.work import Assignment, Failure, Watcher
@@ -47,6 +47,10 @@ class InProcessEngine(Engine):
     @property
     def device(self) -> str:
         return device_name(self._device)
+
+    @property
+    def processor(self) -> Processor:
+        return processor_of(self._device.type)
 
     def preferred_stack(self, settings: ProxySettings) -> int:
         return self._halving.largest(settings, preferred_stack(settings, self._device))

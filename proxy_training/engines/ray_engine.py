@@ -23,7 +23,7 @@ from proxy_training.engines.ray_cluster import Node, RayCluster, describe, has_g
 from proxy_training.engines.ray_node import BatchAnswer, BatchOrder, Mailbox, NodeOptions, train_on_node
 from proxy_training.engines.told_once import ToldOnce
 from proxy_training.errors import ProxyError
-from proxy_training.spec import ProxySettings
+from proxy_training.spec import Processor, ProxySettings
 from proxy_training.stack_size import fastest_stack, fitting_stack, needed_bytes
 from proxy_training.work import Assignment, Watcher
 
@@ -79,6 +79,10 @@ class RayEngine(Engine):
     @property
     def device(self) -> str:
         return describe(self._cluster.nodes())
+
+    @property
+    def processor(self) -> Processor:
+        return "gpu" if has_gpus(self._cluster.nodes()) else "cpu"
 
     @property
     def slots(self) -> int:

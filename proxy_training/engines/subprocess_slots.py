@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from proxy_training.child_environment import child_environment
-from proxy_training.devices import GPU_VARIABLE, usable_cores, visible_gpus
+from proxy_training.devices import GPU_VARIABLE, processor_of, usable_cores, visible_gpus
 from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.engines.halving import StackHalving
 from proxy_training.engines.slot_messages import WorkerSetup
 from proxy_training.engines.slot_process import Slot
-from proxy_training.spec import ProxySettings
+from proxy_training.spec import Processor, ProxySettings
 from proxy_training.stack_size import fastest_stack, fitting_stack
 from proxy_training.work import Assignment, Watcher
 
@@ -53,6 +53,10 @@ class SubprocessEngine(Engine):
     @property
     def device(self) -> str:
         return self._where
+
+    @property
+    def processor(self) -> Processor:
+        return processor_of(self._ready.device_type)
 
     @property
     def slots(self) -> int:

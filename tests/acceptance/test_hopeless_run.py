@@ -15,6 +15,7 @@ from proxy_training.agent import AgentOptions
 from proxy_training.agent_process import AgentSetup, run_agent
 from proxy_training.batch_watcher import BatchWatcher
 from proxy_training.corpus_read import Corpus
+from proxy_training.devices import GPU_VARIABLE
 from proxy_training.spec import EarlyStopping, TrajectoryPoint
 from proxy_training.stopping import StopRequest
 from proxy_training.training_options import TrainingOptions
@@ -43,7 +44,7 @@ def agent_of(url: str, corpus: Corpus, spool: Path) -> AgentSetup:
     return AgentSetup(url, KEY, "trainer", spool, options, TrainingOptions(corpus=[corpus.folder]))
 
 
-def wait_for_the_judgement(monkeypatch: pytest.MonkeyPatch, run_id: UUID) -> None:
+def train_on_the_cpu_and_wait_for_the_judgement(monkeypatch: pytest.MonkeyPatch, run_id: UUID) -> None:
     """Training stops, once the run is measured, until the agent knows that it is given up: runs of seconds would be
     over before their points have travelled."""
     tell = BatchWatcher.measured
@@ -54,6 +55,7 @@ def wait_for_the_judgement(monkeypatch: pytest.MonkeyPatch, run_id: UUID) -> Non
             soon(lambda: told in watcher.unwanted(), 10)
 
     monkeypatch.setattr(BatchWatcher, "measured", measured)
+    monkeypatch.setenv(GPU_VARIABLE, "")
     monkeypatch.setattr(leases, "_REPORT_EVERY_SECONDS", 0.02)
 
 
@@ -66,7 +68,7 @@ def test_the_agent_drops_the_hopeless_run_at_half_and_trains_the_others_to_their
         study = client.create_study(StudyCreate(name="one", domains=domains, targets=[TargetIn(name="wanted")]))
         wanted = [RunCreate(weights={"wanted": share, "other": 1 - share}, settings=settings) for share in SHARES]
         queued = [run.id for run in client.create_runs(study.id, wanted).runs]
-        wait_for_the_judgement(monkeypatch, queued[-1])
+        train_on_the_cpu_and_wait_for_the_judgement(monkeypatch, queued[-1])
         run_agent(agent_of(service.url, corpus, tmp_path / "spool"), StopRequest())
 
         *others, hopeless = (client.get_run(run_id) for run_id in queued)
@@ -83,4 +85,7 @@ def test_the_agent_drops_the_hopeless_run_at_half_and_trains_the_others_to_their
         assert (attempt.outcome, attempt.reason) == (AttemptOutcome.PRUNED, hopeless.error)
         # What the agent did not train of it is not paid for.
         flops = 6 * settings.model.non_embedding_params * (5 * END + HALF)
-        assert client.get_study(study.id).budget.spent_flops == flops
+        budget = client.get_study(study.id).budget
+        assert budget.spent_flops == flops
+        assert budget.spent_cpu_hours > 0
+        assert budget.spent_gpu_hours == 0

@@ -49,7 +49,10 @@ def test_without_a_budget_costs_are_counted_all_the_same(api: TestClient, study:
         reserved_flops=RUN_FLOPS,
         spent_gpu_hours=1.0,
         reserved_gpu_hours=0.5,
+        spent_cpu_hours=0.0,
+        reserved_cpu_hours=0.0,
         exhausted=False,
+        exhausted_on_cpu=False,
     )
 
 
@@ -111,6 +114,55 @@ def test_gpu_hours_are_reserved_at_the_rate_so_far(api: TestClient, study: str, 
     assert len(claim(api, agent)) == 3
     assert budget(database, study).reserved_gpu_hours == pytest.approx(1.5)
     assert budget(database, study).exhausted
+
+
+def test_hours_on_cpus_are_no_gpu_hours(api: TestClient, study: str, agent: str, database) -> None:
+    queue_runs(api, study, 4)
+    on_gpu, second = claim(api, agent, max_runs=2)
+    (on_cpu,) = claim(api, agent, max_runs=1, processor="cpu")
+    complete(api, on_gpu, wall_seconds=1800)
+    complete(api, on_cpu, wall_seconds=7200)
+    claim(api, agent, processor="cpu")
+    spent = budget(database, study)
+    assert (spent.spent_gpu_hours, spent.spent_cpu_hours) == (0.5, 2.0)
+    # One run in work on either, each at the rate of its own kind.
+    assert (spent.reserved_gpu_hours, spent.reserved_cpu_hours) == (0.5, 2.0)
+    complete(api, second, wall_seconds=900, processor="cpu")
+    spent = budget(database, study)
+    assert (spent.spent_gpu_hours, spent.spent_cpu_hours) == (0.5, 2.25), "what a result says counts, not the claim"
+
+
+def test_a_budget_of_gpu_hours_binds_gpus_alone(api: TestClient, study: str, agent: str, database) -> None:
+    limit(database, study, budget_gpu_hours=1)
+    queue_runs(api, study, 6)
+    (slow,) = claim(api, agent, max_runs=1, processor="cpu")
+    complete(api, slow, wall_seconds=10 * 3600)
+    assert not budget(database, study).exhausted
+    complete(api, claim(api, agent, max_runs=1)[0], wall_seconds=1800)
+    assert len(claim(api, agent, processor="gpu")) == 1, "half an hour is left, and that is what a run takes on a GPU"
+    left = budget(database, study)
+    assert (left.exhausted, left.exhausted_on_cpu) == (True, False)
+    assert claim(api, agent) == [], "who does not say what it trains on counts as a GPU"
+    assert len(claim(api, agent, processor="cpu")) == 3
+
+
+def test_a_budget_of_flops_binds_every_processor(api: TestClient, study: str, agent: str, database) -> None:
+    limit(database, study, budget_flops=RUN_FLOPS)
+    queue_runs(api, study, 2)
+    assert len(claim(api, agent, processor="cpu")) == 1
+    assert budget(database, study).exhausted_on_cpu
+    assert claim(api, agent, processor="cpu") == claim(api, agent) == []
+
+
+def test_a_broken_attempt_costs_hours_of_what_it_was_claimed_for(
+    api: TestClient, study: str, agent: str, database, clock
+) -> None:
+    queue_runs(api, study, 1)
+    (run,) = claim(api, agent, processor="cpu")
+    clock.advance(20)
+    api.post(f"/v1/runs/{run['run_id']}/fail", json={"attempt": 1, "reason": "broke", "retry": False})
+    spent = budget(database, study)
+    assert (spent.spent_gpu_hours, spent.spent_cpu_hours * 3600) == (0, pytest.approx(20))
 
 
 def test_broken_attempts_cost_their_share_of_the_agents_time_and_what_they_trained(

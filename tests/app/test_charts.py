@@ -32,7 +32,10 @@ def study(**constraints: Any) -> StudyRead:
     ]
     domain_set: dict[str, Any] = {"id": str(uuid4()), "study_id": str(uuid4()), "version": 1, "content_hash": "x"}
     domain_set |= {"domains": domains, "renames": {}, "created_at": NOW}
-    budget: dict[str, Any] = dict.fromkeys(BudgetRead.model_fields, 0.0) | {"exhausted": False}
+    budget: dict[str, Any] = dict.fromkeys(BudgetRead.model_fields, 0.0) | {
+        "exhausted": False,
+        "exhausted_on_cpu": False,
+    }
     body = {
         "id": str(uuid4()),
         "name": "s",
@@ -45,6 +48,7 @@ def study(**constraints: Any) -> StudyRead:
         "adopted_recommendation_id": None,
         "run_counts": {},
         "stranded_runs": 0,
+        "runs_without_agent": [],
         "created_at": NOW,
     }
     return StudyRead.model_validate_json(json.dumps(body))

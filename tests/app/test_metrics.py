@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.app.conftest import StandingClock
-from tests.app.study_bodies import claim, create_study, queue_runs, register
+from tests.app.study_bodies import claim, create_study, queue_runs, register, result
 
 
 def _numbers(api: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -52,6 +52,17 @@ def test_the_depth_of_the_queues_and_lost_leases_are_told(api: TestClient, clock
     claim(api, agent, max_runs=1)  # finds the two whose leases ran out
     assert _of(api, "mixwright_leases_expired_total") == 2
     assert (_of(api, "mixwright_database_connections", use="idle") or 0) >= 1
+
+
+def test_the_hours_of_all_studies_are_told_by_processor(api: TestClient) -> None:
+    agent = register(api)
+    for processor, seconds in (("gpu", 60.0), ("cpu", 7.0), ("cpu", 3.0)):
+        queue_runs(api, create_study(api), 1)
+        (run,) = claim(api, agent, processor=processor)
+        done = {"attempt": 1, "result": result(wall_seconds=seconds)}
+        assert api.post(f"/v1/runs/{run['run_id']}/complete", json=done).status_code == 204
+    assert _of(api, "mixwright_training_seconds_total", processor="gpu") == 60
+    assert _of(api, "mixwright_training_seconds_total", processor="cpu") == 10
 
 
 def test_metrics_need_a_key(api: TestClient) -> None:

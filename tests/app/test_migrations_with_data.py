@@ -18,10 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from app.db import Database
 from app.main import create_app
 from app.migrate import alembic_config, check_version, head_revision, migrating, upgrade
-from app.models import Run
+from app.models import Run, RunAttempt, Schedule, Study
 from app.services.run_content import content_key
 from app.settings import Settings
 from migrations.check import differences
+from proxy_training.spec import ProxySettings
 from tests.app.conftest import BEARER, LOCAL, OWNER_KEY
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -225,6 +226,10 @@ ROWS["0002"] = ROWS["0001"] | {
     ],
 }
 ROWS["0003"] = ROWS["0002"] | {"runs": [run | {"fidelity": "trained"} for run in ROWS["0002"]["runs"]]}
+ROWS["0004"] = ROWS["0003"] | {
+    "runs": [run | {"content_key": content_key(Run(**_RUN))} for run in ROWS["0003"]["runs"]],
+    "agents": [agent | {"corpus_hashes": ["corpus"]} for agent in ROWS["0003"]["agents"]],
+}
 EARLIER = sorted(
     script.revision
     for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
@@ -241,18 +246,21 @@ def revision(request: pytest.FixtureRequest) -> str:
 def old(database_url: str, tmp_path: Path, revision: str) -> Settings:
     """A database of an earlier revision with a row in every table."""
     settings = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
+    _make(settings, revision, ROWS[revision])
+    return settings
+
+
+def _make(settings: Settings, revision: str, filled: dict[str, list[dict[str, Any]]]) -> None:
     database = Database(settings.resolved_database_url)
     with migrating(database) as connection:
         command.upgrade(alembic_config(connection), revision)
         tables = sa.MetaData()
         tables.reflect(connection)
-        filled = ROWS[revision]
         assert set(tables.tables) == {*filled, "alembic_version"}, "give each table of the revision a row"
         for name, rows in filled.items():
             for row in rows:
                 connection.execute(tables.tables[name].insert().values(_as_stored(tables.tables[name], row)))
     database.dispose()
-    return settings
 
 
 def _as_stored(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
@@ -361,3 +369,46 @@ def test_a_migration_that_leaves_rows_without_their_parents_is_taken_back(
         connection.execute(sa.text(orphan))
     with database.engine.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM bindings")).scalar() == 0
+
+
+def test_hours_of_results_on_cpus_are_taken_out_of_the_gpu_hours(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
+    measured, waiting = ROWS["0004"]["runs"]
+    flops = 6.0 * 10**12 * 4096
+    changes = {
+        "studies": [ROWS["0004"]["studies"][0] | {"spent_flops": 3 * flops, "spent_gpu_seconds": 3601.25}],
+        "runs": [measured | {"result": {"device": "cpu, x86_64, 1 thread"}}, waiting],
+        "agents": [ROWS["0004"]["agents"][0] | {"device": "cpu, x86_64, 1 thread"}],
+    }
+    _make(settings, "0004", ROWS["0004"] | changes)
+    upgrade(settings)
+    database = Database(settings.resolved_database_url)
+    with database.read() as session:
+        study = session.scalars(sa.select(Study)).one()
+        assert (study.spent_gpu_seconds, study.spent_cpu_seconds) == (3600.0, 1.25)
+        assert (study.spent_flops, study.spent_gpu_flops) == (3 * flops, 2 * flops)
+        assert session.scalars(sa.select(RunAttempt.processor)).all() == ["cpu"]
+    database.dispose()
+
+
+def test_rules_of_early_stopping_that_never_act_are_gone_and_others_stay(database_url: str, tmp_path: Path) -> None:
+    """A claim reads the settings of runs that were queued before."""
+    settings = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
+    acts = ProxySettings.model_validate(
+        {"corpus_hash": "corpus", "train_tokens": 4096, "measure_at_tokens": [2048], "early_stopping": {}}
+    ).model_dump(mode="json")
+    never = acts | {"measure_at_tokens": [4096]}
+    measured, waiting = ROWS["0004"]["runs"]
+    top_up = {"kind": "top-up", "settings": {"runs": 5, "proxy": never}}
+    changes = {
+        "runs": [measured | {"settings": acts}, waiting | {"settings": never}],
+        "schedules": [ROWS["0004"]["schedules"][0] | top_up],
+    }
+    _make(settings, "0004", ROWS["0004"] | changes)
+    upgrade(settings)
+    database = Database(settings.resolved_database_url)
+    with database.read() as session:
+        found = {run.id: run.settings for run in session.scalars(sa.select(Run))}
+        assert found == {MEASURED: acts, WAITING: never | {"early_stopping": None}}
+        assert session.scalars(sa.select(Schedule)).one().settings["proxy"] == never | {"early_stopping": None}
+    database.dispose()

@@ -18,7 +18,7 @@ from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import CorpusError, ProxyError, Refused, Unreachable
 from proxy_training.registration import Registration
 from proxy_training.service_client import ServiceClient
-from proxy_training.spec import Measured, ProxyResult, ProxySettings, TrajectoryPoint
+from proxy_training.spec import Measured, Processor, ProxyResult, ProxySettings, TrajectoryPoint
 from proxy_training.spool import Spool
 from proxy_training.stopping import StopRequest
 from proxy_training.work import Assignment, Watcher
@@ -53,6 +53,10 @@ class ScriptedEngine(Engine):
     @property
     def device(self) -> str:
         return "none"
+
+    @property
+    def processor(self) -> Processor:
+        return "cpu"
 
     def preferred_stack(self, settings: ProxySettings) -> int:
         # The default model is what an agent expects before it has seen a run.

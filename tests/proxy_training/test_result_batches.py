@@ -12,7 +12,7 @@ from proxy_training.engines.base import Engine, EngineOptions
 from proxy_training.errors import Unreachable
 from proxy_training.registration import Registration
 from proxy_training.service_client import ServiceClient
-from proxy_training.spec import Measured, ProxyResult, ProxySettings
+from proxy_training.spec import Measured, Processor, ProxyResult, ProxySettings
 from proxy_training.spool import Report, Spool
 from proxy_training.stopping import StopRequest
 from proxy_training.work import Assignment, Watcher
@@ -32,6 +32,10 @@ class InstantEngine(Engine):
     @property
     def device(self) -> str:
         return "none"
+
+    @property
+    def processor(self) -> Processor:
+        return "cpu"
 
     def preferred_stack(self, settings: ProxySettings) -> int:
         del settings

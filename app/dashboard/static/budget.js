@@ -11,6 +11,8 @@ export function budgetBars(budget) {
   const bars = [
     bar("Compute", "FLOPs", budget.spent_flops, budget.reserved_flops, budget.flops),
     bar("GPU time", "GPU-hours", budget.spent_gpu_hours, budget.reserved_gpu_hours, budget.gpu_hours),
+    // No budget binds what is trained without a GPU.
+    bar("CPU time", "CPU-hours", budget.spent_cpu_hours, budget.reserved_cpu_hours, null),
   ].filter(Boolean);
   if (bars.length === 0) return null;
   return h(
@@ -21,7 +23,9 @@ export function budgetBars(budget) {
       h(
         "p.notice.warn",
         {},
-        "The budget is used up: the oldest queued run has no room, and agents get none until the limit is raised.",
+        budget.exhausted_on_cpu
+          ? "The budget is used up: the oldest queued run has no room, and agents get none until the limit is raised."
+          : "The GPU-hours are used up: until the limit is raised, only agents without a GPU get the oldest queued run.",
       ),
   );
 }

@@ -31,7 +31,14 @@ def _study(**fields: Any) -> StudyRead:
         "renames": {},
         "created_at": datetime(2026, 1, 1, tzinfo=UTC),
     }
-    spent = dict.fromkeys(("spent_flops", "reserved_flops", "spent_gpu_hours", "reserved_gpu_hours"), 0.0)
+    spent = dict.fromkeys(
+        (
+            "spent_flops",
+            "reserved_flops",
+            *(f"{what}_{where}_hours" for what in ("spent", "reserved") for where in ("gpu", "cpu")),
+        ),
+        0.0,
+    )
     told = {
         "id": NOWHERE,
         "name": "s",
@@ -40,10 +47,11 @@ def _study(**fields: Any) -> StudyRead:
         "targets": [{"name": "news"}, {"name": "sql", "family": "code"}],
         "objective": {},
         "constraints": {},
-        "budget": {"flops": None, "gpu_hours": None, "exhausted": False} | spent,
+        "budget": {"flops": None, "gpu_hours": None, "exhausted": False, "exhausted_on_cpu": False} | spent,
         "adopted_recommendation_id": None,
         "run_counts": {},
         "stranded_runs": 0,
+        "runs_without_agent": [],
         "created_at": datetime(2026, 1, 1, tzinfo=UTC),
     }
     return StudyRead.model_validate(told | fields)
