@@ -32,6 +32,7 @@ from app.services.event_log import (
 from app.services.events import record
 from tests.app.conftest import StandingClock
 from tests.app.study_bodies import create_study, queue_runs
+from tests.waiting import PATIENCE_SECONDS
 
 ALL = View(None, True)
 START = Place(-1, 0)
@@ -127,7 +128,7 @@ async def _take(watch: EventWatch, view: View, here: Place, enough: Callable[[li
     """Events of a stream until there are enough, then the connection is lost."""
     stream: AsyncIterator[str] = watch.events(view, here)
     taken: list[dict] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for text in stream:
             lines = dict(line.split(": ", 1) for line in text.strip().split("\n") if not line.startswith(":"))
             if "data" in lines:
@@ -186,12 +187,13 @@ def test_listeners_share_one_reader_and_get_what_is_theirs(database: Database, c
             asyncio.create_task(_take(watch, View(study, False), end, lambda taken: len(taken) == 2))
             for study in studies
         ]
-        await asyncio.sleep(0.2)
+        while watch._listeners < len(listeners):
+            await asyncio.sleep(0)
+        assert [task.get_name() for task in asyncio.all_tasks()].count("event-watch") == 1
         for kind in ("test.first", "test.second"):
             for study in studies:
                 await asyncio.to_thread(_record, database, clock, kind, study_id=study)
         taken = await asyncio.gather(*listeners)
-        assert [task.get_name() for task in asyncio.all_tasks()].count("event-watch") == 1
         return [[event["event"] for event in one] for one in taken]
 
     assert asyncio.run(follow()) == [["test.first", "test.second"]] * 3

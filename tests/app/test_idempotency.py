@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.db import BUSY_TIMEOUT_SECONDS, Database
+from app.db import Database
 from app.idempotency import OneCall, forget_old_calls
 from app.main import create_app
 from app.models import IdempotentCall, Study
@@ -124,15 +123,16 @@ def test_a_body_that_is_too_large_is_refused_with_a_key_too(settings: Settings) 
 
 
 def test_more_calls_than_threads_do_not_wait_for_each_other(api: TestClient, database: Database) -> None:
-    """Each call holds its turn to write until its answer is stored, and storing it takes a thread as well."""
+    """Each call holds its turn to write until its answer is stored, and storing it takes a thread as well.
+
+    Calls that waited for each other would give up in time, and would not be answered with 201.
+    """
     together = threading.Barrier(80)
 
     def call(number: int) -> int:
         together.wait()
         return api.post("/v1/studies", json=study_body(), headers={"Idempotency-Key": f"key-{number}"}).status_code
 
-    began = time.monotonic()
     with ThreadPoolExecutor(80) as pool:
         assert set(pool.map(call, range(80))) == {201}
     assert count(database, Study) == 80
-    assert time.monotonic() - began < BUSY_TIMEOUT_SECONDS

@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.worker import GivenUp, Stopped, Worker
 from mixers.errors import TooFewRuns
 from tests.app.study_bodies import create_study, weights
+from tests.waiting import PATIENCE_SECONDS, soon
 
 LEASE = 15.0
 
@@ -109,7 +110,7 @@ def test_computing_stops_soon_after_the_job_is_lost(settings: Settings, database
         clock.advance(LEASE + 1)
         with database.write() as session:
             jobs.claim_job(session, "another worker", LEASE, clock())
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             on_progress(0.5, "still at it")
             time.sleep(0.05)
@@ -127,9 +128,7 @@ def test_progress_is_seen_while_the_job_runs_and_its_lease_is_kept(
         for i in range(1, 4):
             on_progress(i / 4, "at work")
             clock.advance(LEASE - 1)
-            deadline = time.monotonic() + 10
-            while _read(api, fit)["progress"] != i / 4 and time.monotonic() < deadline:
-                time.sleep(0.02)
+            assert soon(lambda told=i / 4: _read(api, fit)["progress"] == told)
             seen.append(_read(api, fit)["progress"])
         return lambda _: None
 
@@ -234,19 +233,17 @@ def test_a_computation_that_reports_nothing_is_interrupted_within_a_moment(
 
     def silent(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
         assert api.post(f"/v1/fits/{fit}/cancel").status_code == 200
-        time.sleep(30)
+        time.sleep(PATIENCE_SECONDS)
         raise AssertionError("nobody interrupted the computation")
 
     computing = threading.get_ident()
     before = signal.signal(signal.SIGUSR1, give_up)
-    started = time.monotonic()
     try:
         interrupt = functools.partial(signal.pthread_kill, computing, signal.SIGUSR1)
         with Worker(settings, clock, {"fit": silent}, interrupt) as worker:
             assert worker.work_once()
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert time.monotonic() - started < 5
     assert _read(api, fit)["state"] == "cancelled"
 
 

@@ -22,14 +22,20 @@ from app.patience import PatientProtocol
 from app.settings import Settings
 from app.write_slots import SLOTS
 from tests.app.conftest import OWNER_KEY
+from tests.waiting import PATIENCE_SECONDS, soon
 
 HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {OWNER_KEY}\r\nContent-Type: application/json\r\n"
 
 
 @contextmanager
-def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, body_seconds: float) -> Iterator[int]:
-    """The port of a server that waits half a second for a head."""
-    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.5)
+def serving(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    head_seconds: float = PATIENCE_SECONDS,
+    body_seconds: float = PATIENCE_SECONDS,
+) -> Iterator[int]:
+    """The port of a server that waits so long for a head and for a body."""
+    monkeypatch.setattr(PatientProtocol, "head_seconds", head_seconds)
     monkeypatch.setattr(BodyLimit.__init__, "__defaults__", (None, body_seconds))
     settings = Settings(data_dir=folder, api_key=SecretStr(OWNER_KEY), max_body_bytes=100_000)
     upgrade(settings)
@@ -38,30 +44,36 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, body_seconds: float) 
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),), daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    assert soon(lambda: server.started)
     yield listener.getsockname()[1]
     server.should_exit = True
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     listener.close()
 
 
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server that waits half a second for a head and as long for a body."""
-    with serving(tmp_path, monkeypatch, body_seconds=0.5) as found:
+    """A server that waits longer than any test looks."""
+    with serving(tmp_path, monkeypatch) as found:
         yield found
 
 
 @pytest.fixture
-def patient_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server that waits longer for a body than any test looks."""
-    with serving(tmp_path, monkeypatch, body_seconds=60.0) as found:
+def port_of_short_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits half a second for a head."""
+    with serving(tmp_path, monkeypatch, head_seconds=0.5) as found:
+        yield found
+
+
+@pytest.fixture
+def port_of_short_bodies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits half a second for a body."""
+    with serving(tmp_path, monkeypatch, body_seconds=0.5) as found:
         yield found
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -74,29 +86,35 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
-    with connect(port) as silent:
-        began = time.monotonic()
+def test_a_connection_that_says_nothing_is_closed_but_not_at_once(port_of_short_heads: int) -> None:
+    began = time.monotonic()
+    with connect(port_of_short_heads) as silent:
         assert read_all(silent) == b""
-    assert 0.3 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.3
 
 
-def test_a_head_that_trickles_in_is_closed_and_others_are_served_meanwhile(port: int) -> None:
+def test_a_head_that_trickles_in_is_closed_and_others_are_served_meanwhile(
+    port_of_short_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, accepted, accept = port_of_short_heads, [], PatientProtocol.connection_made
+    monkeypatch.setattr(
+        PatientProtocol, "connection_made", lambda self, transport: (accept(self, transport), accepted.append(self))
+    )
     slow = [connect(port) for _ in range(50)]
     for connection in slow:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    assert soon(lambda: len(accepted) == 50)
+    monkeypatch.setattr(PatientProtocol, "head_seconds", PATIENCE_SECONDS)  # for those that come from now on
     with connect(port) as quick:
         quick.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert read_all(quick).startswith(b"HTTP/1.1 200")
-    deadline = time.monotonic() + 5
     for connection in slow:
-        connection.settimeout(max(deadline - time.monotonic(), 0.1))
         assert read_all(connection) == b""
         connection.close()
 
 
-def test_a_body_that_trickles_in_is_given_up_with_a_reason(port: int) -> None:
-    with connect(port) as slow:
+def test_a_body_that_trickles_in_is_given_up_with_a_reason(port_of_short_bodies: int) -> None:
+    with connect(port_of_short_bodies) as slow:
         slow.sendall(f"POST /v1/studies HTTP/1.1\r\n{HEAD}Content-Length: 5000\r\n\r\n".encode() + b'{"name"')
         answer = read_all(slow)
     assert answer.startswith(b"HTTP/1.1 408")
@@ -121,14 +139,13 @@ def test_two_gigabytes_without_a_length_are_cut_off(port: int) -> None:
                 sent += 0x10000
         except (BrokenPipeError, ConnectionResetError):
             pass
-    assert sent < 20_000_000
+    assert sent < 2 * 10**8  # most of it what the buffers of the system take
     with connect(port) as quick:
         quick.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert read_all(quick).startswith(b"HTTP/1.1 200")
 
 
-def test_forms_of_nobody_that_trickle_in_keep_no_one_from_writing(patient_port: int) -> None:
-    port = patient_port
+def test_forms_of_nobody_that_trickle_in_keep_no_one_from_writing(port: int) -> None:
     slow = [connect(port) for _ in range(SLOTS + 6)]
     for connection in slow:
         connection.sendall(b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\nkey=")

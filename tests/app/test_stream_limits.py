@@ -12,7 +12,7 @@ from app import event_streams
 from app.credentials import Credentials
 from tests.app.conftest import StandingClock
 from tests.app.test_key_routes import bearer, make
-from tests.waiting import soon
+from tests.waiting import PATIENCE_SECONDS, soon
 
 URL = "/v1/events/stream"
 
@@ -36,10 +36,10 @@ def test_a_stream_ends_when_its_key_is_revoked(api: TestClient) -> None:
         theirs, others = (pool.submit(api.get, URL, headers=bearer(each)) for each in (key, other))
         assert soon(lambda: open_streams(api) == 2)
         revoke(api, key)
-        assert theirs.result(10).status_code == 200
+        assert theirs.result(PATIENCE_SECONDS).status_code == 200
         assert (open_streams(api), others.done()) == (1, False)
         revoke(api, other)
-        assert others.result(10).status_code == 200
+        assert others.result(PATIENCE_SECONDS).status_code == 200
     assert api.get(URL, headers=bearer(key)).status_code == 401
 
 
@@ -49,7 +49,7 @@ def test_a_stream_ends_when_its_key_expires(api: TestClient, clock: StandingCloc
         stream = pool.submit(api.get, URL, headers=bearer(made))
         assert soon(lambda: open_streams(api) == 1)
         clock.advance(3600)
-        assert stream.result(10).status_code == 200
+        assert stream.result(PATIENCE_SECONDS).status_code == 200
 
 
 def test_a_stream_outlives_a_database_that_is_away_for_a_moment(
@@ -70,7 +70,7 @@ def test_a_stream_outlives_a_database_that_is_away_for_a_moment(
             assert soon(lambda: len(asked) > 2)
             assert not stream.done()
         revoke(api, key)
-        assert stream.result(10).status_code == 200
+        assert stream.result(PATIENCE_SECONDS).status_code == 200
 
 
 def test_one_key_opens_so_many_streams_and_no_more(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,5 +84,5 @@ def test_one_key_opens_so_many_streams_and_no_more(api: TestClient, monkeypatch:
         assert "2 streams open already" in refused.json()["detail"]
         for each in (key, other):
             revoke(api, each)
-        assert [stream.result(10).status_code for stream in streams] == [200] * 3
+        assert [stream.result(PATIENCE_SECONDS).status_code for stream in streams] == [200] * 3
     assert open_streams(api) == 0

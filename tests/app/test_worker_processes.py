@@ -7,21 +7,23 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from app.clock import utc_now
 from app.db import Database
 from app.housekeeping import Housekeeping
 from app.main import create_app
+from app.models import Job
 from app.settings import Settings
 from tests.app.conftest import BEARER, LOCAL
 from tests.app.study_bodies import claim, create_study, get_run, queue_runs, register, weights
-from tests.waiting import alive, soon
+from tests.waiting import PATIENCE_SECONDS, alive, soon
 
 
 @pytest.fixture
@@ -69,6 +71,14 @@ def _fit(api: TestClient, fit: str) -> dict:
     return api.get(f"/v1/fits/{fit}").json()
 
 
+def _lease_end(database: Database) -> datetime:
+    """Of the only job."""
+    with database.read() as session:
+        end = session.scalars(select(Job.lease_expires_at)).one()
+    assert end is not None
+    return end
+
+
 def _queued_fit(api: TestClient) -> str:
     study = create_study(api)
     mixtures = (weights(1, 0, 0), weights(0, 1, 0), weights(0, 0, 1))
@@ -84,7 +94,10 @@ def test_a_fit_survives_kill_9_of_its_worker(quick: Settings, live_api: TestClie
     assert doomed.stdout is not None
     assert doomed.stdout.readline() == "computing\n"
     # It keeps its lease for longer than one lease lasts, so that only its death can free the job.
-    time.sleep(1.5)
+    database = Database(quick.resolved_database_url)
+    whole, first = timedelta(seconds=quick.job_lease_seconds), _lease_end(database)
+    assert soon(lambda: _lease_end(database) > first + whole)
+    database.dispose()
     assert _fit(live_api, fit)["state"] == "running"
     doomed.kill()
     doomed.communicate()
@@ -94,7 +107,7 @@ def test_a_fit_survives_kill_9_of_its_worker(quick: Settings, live_api: TestClie
         assert [row["law"] for row in _fit(live_api, fit)["fidelity"]] == ["mean"]
     finally:
         heir.send_signal(signal.SIGTERM)
-        _, logged = heir.communicate(timeout=20)
+        _, logged = heir.communicate(timeout=PATIENCE_SECONDS)
     assert heir.returncode == 0, logged
     assert "Traceback" not in logged
     assert "attempt=2" in logged
@@ -107,13 +120,14 @@ def test_sigterm_in_the_middle_gives_the_job_back(quick: Settings, live_api: Tes
     assert worker.stdout is not None
     assert worker.stdout.readline() == "computing\n"
     worker.send_signal(signal.SIGTERM)
-    _, logged = worker.communicate(timeout=20)
+    _, logged = worker.communicate(timeout=PATIENCE_SECONDS)
     assert worker.returncode == 0, logged
     assert _fit(live_api, fit)["state"] == "queued"
 
 
 @pytest.mark.slow
-def test_a_worker_ends_when_its_parent_is_killed(quick: Settings) -> None:
+def test_a_worker_ends_when_its_parent_is_killed(quick: Settings, live_api: TestClient) -> None:
+    fit = _queued_fit(live_api)
     parent_code = (
         "import os, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-m', 'app.worker_process', '--parent', str(os.getpid())])\n"
@@ -122,11 +136,11 @@ def test_a_worker_ends_when_its_parent_is_killed(quick: Settings) -> None:
     parent = _spawn(quick, "-c", parent_code)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    time.sleep(2)
+    assert soon(lambda: _fit(live_api, fit)["state"] == "succeeded")  # it is at work
     assert alive(child)
     parent.kill()
-    assert soon(lambda: not alive(child), 10)
-    parent.communicate(timeout=10)
+    assert soon(lambda: not alive(child))
+    parent.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live_api: TestClient) -> None:
@@ -136,10 +150,10 @@ def test_a_sweep_in_the_worker_returns_runs_of_dead_agents(quick: Settings, live
     thread = threading.Thread(target=_sweep_until, args=(quick, stop), daemon=True)
     thread.start()
     try:
-        assert soon(lambda: get_run(live_api, run)["state"] == "queued", 10)
+        assert soon(lambda: get_run(live_api, run)["state"] == "queued")
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _sweep_until(settings: Settings, stop: threading.Event) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -56,12 +56,18 @@ class FakeRun:
 class FakeService:
     """Its state outlives a restart of the server, like a database does."""
 
-    def __init__(self, specs: Sequence[ProxySpec], api_key: str | None = None, max_attempts: int = 5) -> None:
+    def __init__(
+        self,
+        specs: Sequence[ProxySpec],
+        api_key: str | None = None,
+        max_attempts: int = 5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.runs = {f"00000000-0000-4000-8000-{number:012d}": FakeRun(spec) for number, spec in enumerate(specs)}
         self.agents: set[str] = set()
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.answer_next: dict[str, list[int]] = {}  # statuses that the next calls of a route get instead
-        self._api_key = api_key
+        self._api_key, self._clock = api_key, clock
         self._max_attempts = max_attempts
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -99,7 +105,7 @@ class FakeService:
         with self._lock:
             run = self.runs[run_id]
             run.attempt, run.agent_id, run.state = run.attempt + 1, "another agent", "leased"
-            run.lease_until = time.monotonic() + 1000
+            run.lease_until = self._clock() + 1000
 
     def handle(self, path: str, key: str | None, body: dict[str, Any]) -> Any:
         """The JSON of the answer.
@@ -136,7 +142,7 @@ class FakeService:
         batch = [(run_id, run) for run_id, run in queued if run.spec.settings.batch_key == head][: body["max_runs"]]
         for _run_id, run in batch:
             run.state, run.attempt, run.agent_id = "leased", run.attempt + 1, body["agent_id"]
-            run.lease_until = time.monotonic() + body["lease_seconds"]
+            run.lease_until = self._clock() + body["lease_seconds"]
         claimed = [
             {"run_id": run_id, "attempt": run.attempt, "spec": run.spec.model_dump(mode="json")}
             for run_id, run in batch
@@ -151,7 +157,7 @@ class FakeService:
             if (run.state, run.attempt, run.agent_id) != ("leased", held["attempt"], agent_id):
                 lost.append(held["run_id"])
                 continue
-            run.lease_until = time.monotonic() + body["lease_seconds"]
+            run.lease_until = self._clock() + body["lease_seconds"]
             run.progress_tokens = held["progress_tokens"]
         return {"lost": lost}
 
@@ -204,7 +210,7 @@ class FakeService:
 
     def _requeue_expired(self) -> None:
         for run in self.runs.values():
-            if run.state == "leased" and run.lease_until < time.monotonic():
+            if run.state == "leased" and run.lease_until < self._clock():
                 run.state = "queued"
 
 
