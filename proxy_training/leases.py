@@ -12,9 +12,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 
+from proxy_training.background import BackgroundThread
 from proxy_training.errors import ProxyError, Refused, Unreachable
 from proxy_training.registration import Registration
 from proxy_training.service_client import HeldRun, ReportedPoint, ServiceClient
@@ -35,10 +34,11 @@ class _Held:
     ended: bool = False  # its report waits to be delivered, or is on its way
 
 
-class Leases:
+class Leases(BackgroundThread):
     """A context in which leases are kept alive."""
 
     def __init__(self, client: ServiceClient, registration: Registration, lease_seconds: float) -> None:
+        super().__init__("leases")
         self._client = client
         self._registration = registration
         self._lease_seconds = lease_seconds
@@ -47,19 +47,6 @@ class Leases:
         self._lost: frozenset[str] = frozenset()  # replaced, never changed: the trainer reads it without the lock
         self._points: list[ReportedPoint] = []
         self._away = False  # whether the last call failed; only the first failure of an outage is worth a warning
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del kind, error, trace
-        self._closing.set()
-        self._thread.join()
 
     def hold(self, run_id: str, attempt: int) -> None:
         """A claimed run is ours from now on."""

@@ -25,9 +25,17 @@ def precision_of(settings: ProxySettings, device: torch.device) -> Precision:
     runs of a swarm stay comparable: a processor without such instructions (avx512_bf16, amx_bf16) works them out one
     by one, to the same numbers but more slowly than fp32.
     """
+    expected = expected_precision(settings, device.type)
+    if settings.precision == "auto" and expected == "bf16":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return expected
+
+
+def expected_precision(settings: ProxySettings, device_type: str) -> Precision:
+    """What ``settings.precision`` means on a device that is not at hand: a GPU is taken for one that has bf16."""
     if settings.precision != "auto":
         return settings.precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device_type == "cuda" else "fp32"
 
 
 def use_exact_products() -> None:

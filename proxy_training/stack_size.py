@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from proxy_training.free_memory import free_bytes
-from proxy_training.precision import precision_of
+from proxy_training.precision import DTYPES, expected_precision
 from proxy_training.spec import ProxySettings
 from proxy_training.stack_memory import stack_memory
 
@@ -37,7 +37,7 @@ def fastest_stack(settings: ProxySettings, device_type: str) -> int:
     """The number of proxies that train fastest together, were there memory without end."""
     params = settings.model.non_embedding_params
     if device_type == "cpu":
-        rows = _CPU_STACKS[precision_of(settings, torch.device(device_type))]
+        rows = _CPU_STACKS[expected_precision(settings, device_type)]
         return next((stack for most, stack in rows if params <= most), 1)
     launching = settings.model.n_layers * _LAUNCHES_A_LAYER * _LAUNCH_SECONDS
     working = 6 * params * settings.batch_sequences * settings.model.context / _GPU_FLOPS
@@ -54,5 +54,5 @@ def fitting_stack(settings: ProxySettings, device_type: str, free: int) -> int:
 
 def needed_bytes(settings: ProxySettings, device_type: str, stack: int = 1) -> int:
     """Estimated bytes of a stack at its worst moment."""
-    half = settings.precision == "bf16" or (settings.precision == "auto" and device_type == "cuda")
-    return stack * stack_memory(settings, device_type, activation_bytes=2 if half else 4).member_bytes
+    activation_bytes = DTYPES[expected_precision(settings, device_type)].itemsize
+    return stack * stack_memory(settings, device_type, activation_bytes).member_bytes

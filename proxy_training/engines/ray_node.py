@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
 
+from proxy_training.background import BackgroundThread
 from proxy_training.checkpoint import CheckpointPolicy, Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines.base import EngineOptions
@@ -170,10 +170,11 @@ def _engine(options_text: str) -> InProcessEngine:
     )
 
 
-class _Line:
+class _Line(BackgroundThread):
     """A task's end of the mailbox: a thread that exchanges messages for orders while the task trains."""
 
     def __init__(self, mailbox: Any, batch_id: str) -> None:
+        super().__init__("mailbox")
         self._mailbox = mailbox
         self._batch_id = batch_id
         self._lock = threading.Lock()
@@ -181,20 +182,10 @@ class _Line:
         self._outcomes: list[str] = []
         self._orders = Orders()  # replaced, never changed: the trainer reads it without the lock
         self._heard_at = time.monotonic()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="mailbox", daemon=True)
 
     def __enter__(self) -> Self:
         self._exchange()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del kind, error, trace
-        self._closing.set()
-        self._thread.join()
+        return super().__enter__()
 
     def send(self, message: Message) -> None:
         """Let the agent know, within about a second."""
