@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mixers.epochs import rounded_up
 from mixers.errors import InvalidInput
 
 
@@ -69,7 +70,7 @@ class Stated:
         """How an epoch cap that gives way by ``amount`` of weight is to be written; empty for the others."""
         if self.epochs is None or self.limit <= 0:
             return ""
-        return f", to {self.epochs * (self.limit + amount) / self.limit:.4g} epochs"
+        return f", to {rounded_up(self.epochs * (self.limit + amount) / self.limit):g} epochs"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,6 +42,11 @@ def most_tokens(domains: Domains, limits: Float[np.ndarray, " k"]) -> Float[np.n
     """The tokens that each domain can give within its limit of epochs; infinite where one of them is not known."""
     known = np.isfinite(limits) & np.isfinite(domains.available_tokens)
     return np.where(known, np.where(known, limits, 0.0) * np.where(known, domains.available_tokens, 0.0), np.inf)
+
+
+def rounded_up(number: float) -> float:
+    """To three decimals, never less than ``number``: what a sentence says would do must do."""
+    return math.ceil(number * 1e3 - 1e-6) / 1e3
 
 
 def epochs(p: Float[np.ndarray, " k"], domains: Domains, target_tokens: float | None) -> Float[np.ndarray, " k"]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixers.constraints import ConstraintKind, GroupBounds, Stated, TotalChange, domain_index
-from mixers.epochs import epoch_caps, epoch_limits, most_tokens
+from mixers.epochs import epoch_caps, epoch_limits, most_tokens, rounded_up
 from mixers.errors import Infeasible, InvalidInput
 from mixers.infeasibility import SLACK
 from mixers.types import Domains
@@ -85,7 +85,11 @@ def _short_supply(domains: Domains, target_tokens: float, limits: np.ndarray, su
     way = "fewer tokens"
     if supply > 0:
         times = target_tokens / supply
-        more = f"{times * limits[0]:.3g} epochs" if equal else f"{times:.3g} times as many epochs of each domain"
+        more = (
+            f"{rounded_up(times * limits[0]):g} epochs"
+            if equal
+            else f"{rounded_up(times):g} times as many epochs of each domain"
+        )
         way = f"{more}, or a run of at most {supply:.4g} tokens"
     return f"{gap} than the {target_tokens:.4g} of the run; allow {way}"
 

@@ -102,12 +102,12 @@ def test_tiny_concentrations_give_corners_not_nan():
         (
             {"target_tokens": 1e6, "max_epochs": 4},
             "4 epochs of all domains give 2.4e+05 tokens (d2 4 x 3e+04, d1 4 x 2e+04, d0 4 x 1e+04), 7.6e+05 fewer "
-            "than the 1e+06 of the run; allow 16.7 epochs, or a run of at most 2.4e+05 tokens",
+            "than the 1e+06 of the run; allow 16.667 epochs, or a run of at most 2.4e+05 tokens",
         ),
         (
             {"target_tokens": 2.5e5, "max_epochs": 2, "max_epochs_each": {"d0": 8}},
             "the epochs allowed of all domains give 1.8e+05 tokens (d0 8 x 1e+04, d2 2 x 3e+04, d1 2 x 2e+04), 7e+04 "
-            "fewer than the 2.5e+05 of the run; allow 1.39 times as many epochs of each domain, or a run of at most "
+            "fewer than the 2.5e+05 of the run; allow 1.389 times as many epochs of each domain, or a run of at most "
             "1.8e+05 tokens",
         ),
         (
