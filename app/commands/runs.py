@@ -153,7 +153,9 @@ def show(
 
     with connected(connection) as client:
         found = lookups.find_run(client, run)
-        story = run_tables.RunStory(run=found, attempts=client.list_attempts(found.id, limit=1000).items)
+        units = {target.name: target.unit for target in client.get_study(found.study_id).targets}
+        attempts = client.list_attempts(found.id, limit=1000).items
+        story = run_tables.RunStory(run=found, units=units, attempts=attempts)
     output.give(story, as_json, run_tables.show_story)
 
 

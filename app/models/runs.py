@@ -87,6 +87,23 @@ class Run(Base):
         return -self.queue_rank
 
     @property
+    def bits_per_byte(self) -> dict[str, Any] | None:
+        """Every loss that its agent reported, targets or not."""
+        return self._reported("value", "stderr")
+
+    @property
+    def nats_per_token(self) -> dict[str, Any] | None:
+        """The same losses in the other unit, as far as the trainer knew it."""
+        return self._reported("nats_per_token", "nats_per_token_stderr")
+
+    def _reported(self, value: str, stderr: str) -> dict[str, Any] | None:
+        losses = (self.result or {}).get("losses", {})
+        found = {
+            name: {"value": loss[value], "stderr": loss.get(stderr)} for name, loss in losses.items() if value in loss
+        }
+        return found or None
+
+    @property
     def realised_stages(self) -> list[Any] | None:
         """What each of several stages was trained on, as its agent reported."""
         return (self.result or {}).get("realised_stages") or None

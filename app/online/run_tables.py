@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from rich.console import Console
 
 from app.online.output import count, mixture, table, when
@@ -16,6 +16,7 @@ from app.terminal import number, say
 
 RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
 AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">corpora", ">runs", "last seen")
+LOSS_COLUMNS = ("target", ">value", ">standard error", "unit", ">also")
 _ERROR_LENGTH = 200
 _MOST_NAMED = 5
 
@@ -24,6 +25,7 @@ class RunStory(BaseModel):
     """A run and each attempt at it."""
 
     run: RunRead
+    units: dict[str, str] = Field(description="of the targets of its study")
     attempts: list[AttemptRead]
 
 
@@ -81,8 +83,7 @@ def show_story(console: Console, story: RunStory) -> None:
     if run.error:
         say(console, f"{'Why' if run.state is RunState.PRUNED else 'Error'}: {run.error}")
     if run.losses:
-        rows = ((name, number(one.value), number(one.stderr)) for name, one in run.losses.items())
-        console.print(table(("target", ">value", ">standard error"), rows, "Measured"))
+        console.print(table(LOSS_COLUMNS, (_loss(story, name) for name in run.losses), "Measured"))
     if story.attempts:
         console.print(table(("attempt", "agent", "outcome", "from", "to", "reason"), map(_attempt, story.attempts)))
 
@@ -95,6 +96,21 @@ def _show_stages(console: Console, run: RunRead) -> None:
         for stage in stages:
             shares = mixture(stage.weights, most=len(stage.weights))
             say(console, f"{name} {count(stage.from_token)} to {count(stage.to_token)} tokens: {shares}.")
+
+
+def _loss(story: RunStory, name: str) -> Sequence[str]:
+    """A target in its unit, and the same loss in the other unit where the run measured both."""
+    assert story.run.losses is not None
+    one, unit = story.run.losses[name], story.units.get(name, "")
+    other = {"bits_per_byte": "nats_per_token", "nats_per_token": "bits_per_byte"}.get(unit)
+    there = (getattr(story.run, other) or {}).get(name) if other else None
+    also = f"{number(there.value)} {words(other)}" if other and there else "-"
+    return (name, number(one.value), number(one.stderr), words(unit) or "-", also)
+
+
+def words(unit: str) -> str:
+    """bits_per_byte as people write it."""
+    return unit.replace("_", " ")
 
 
 def _attempt(attempt: AttemptRead) -> Sequence[str]:

@@ -192,6 +192,7 @@ class RunRead(Answer):
     VOLATILE: ClassVar[frozenset[str]] = frozenset(
         {
             "state", "attempt", "max_attempts", "agent_id", "lease_expires_at", "progress_tokens", "losses",
+            "bits_per_byte", "nats_per_token",
             "realised_weights", "realised_stages", "wall_seconds", "error", "started_at", "finished_at",
         }
     )  # fmt: skip
@@ -216,7 +217,9 @@ class RunRead(Answer):
     agent_id: UUID | None
     lease_expires_at: datetime | None
     progress_tokens: int
-    losses: dict[str, Loss] | None
+    losses: dict[str, Loss] | None = Field(description="of the targets, each in its target's unit")
+    bits_per_byte: dict[str, Loss] | None = Field(description="all losses that its agent reported, in this unit")
+    nats_per_token: dict[str, Loss] | None = Field(description="the same in this unit, where the trainer knew it")
     realised_weights: dict[str, float] | None
     realised_stages: list[Stage] | None = Field(
         description="the shares of the domains in the whole sequences that were trained in each of several stages"

@@ -33,6 +33,17 @@ def test_each_target_takes_its_own_unit(api: TestClient) -> None:
     assert get_run(api, run)["losses"] == {"code": IN_NATS, "web": IN_BITS, "arc": {"value": 0.3, "stderr": None}}
 
 
+def test_a_run_shows_its_losses_in_both_units_where_both_were_measured(api: TestClient) -> None:
+    run = get_run(api, train(api, TARGETS, losses={"code": BOTH, "web": BOTH, "law": BITS}))
+    assert run["bits_per_byte"] == {"code": IN_BITS, "web": IN_BITS, "law": IN_BITS}
+    assert run["nats_per_token"] == {"code": IN_NATS, "web": IN_NATS}
+
+
+def test_a_run_without_losses_of_an_agent_has_them_in_no_unit(api: TestClient, study: str) -> None:
+    (run,) = queue_runs(api, study, 1)
+    assert (run["bits_per_byte"], run["nats_per_token"]) == (None, None)
+
+
 def test_a_metric_is_taken_as_it_is_even_where_a_loss_has_its_name(api: TestClient) -> None:
     run = train(api, TARGETS, losses={"code": BOTH, "web": BOTH}, metrics={"code": {"value": 7.0}})
     assert get_run(api, run)["losses"]["code"] == {"value": 7.0, "stderr": None}

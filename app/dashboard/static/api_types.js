@@ -54,6 +54,8 @@
  * @property {number} max_attempts
  * @property {number} progress_tokens
  * @property {Record<string, {value: number, stderr: number|null}>|null} losses
+ * @property {Record<string, {value: number, stderr: number|null}>|null} bits_per_byte
+ * @property {Record<string, {value: number, stderr: number|null}>|null} nats_per_token
  * @property {number|null} wall_seconds
  * @property {string|null} error
  * @property {string} created_at

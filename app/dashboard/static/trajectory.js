@@ -93,7 +93,8 @@ function picture(chart, theme) {
       return {
         type: "scatter",
         mode: "lines+markers",
-        name: plain(line.name),
+        // One axis for losses of several units: each line then says its own.
+        name: plain(units.size > 1 && line.unit ? `${line.name} (${words(line.unit)})` : line.name),
         x: line.tokens,
         y: line.losses,
         visible: i < LINES_SHOWN ? true : "legendonly",
@@ -107,8 +108,9 @@ function picture(chart, theme) {
           plain(line.name),
           exact(line.tokens[j]),
           line.stderr[j] === null ? decimal(loss) : `${decimal(loss)} ± ${decimal(line.stderr[j])}`,
+          words(line.unit),
         ]),
-        hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[2]}<br>after %{customdata[1]} tokens<extra></extra>",
+        hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[2]} %{customdata[3]}<br>after %{customdata[1]} tokens<extra></extra>",
       };
     }),
     layout: {
@@ -164,6 +166,15 @@ function weightsTable(run, study) {
   );
 }
 
+const OTHER_UNIT = { bits_per_byte: "nats_per_token", nats_per_token: "bits_per_byte" };
+
+/** The loss of a target as its run measured it in the unit that the target does not have. */
+function inTheOtherUnit(run, target) {
+  const unit = OTHER_UNIT[target.unit];
+  const loss = unit && run[unit]?.[target.name];
+  return loss ? `${decimal(loss.value)} ${words(unit)}` : "";
+}
+
 function lossesTable(run, study) {
   if (!run.losses) return null;
   const rows = study.targets
@@ -176,7 +187,9 @@ function lossesTable(run, study) {
         nameCell(target.name),
         h("td.number", {}, decimal(value)),
         h("td.number", {}, decimal(stderr)),
+        h("td", {}, words(target.unit)),
+        h("td.number", {}, inTheOtherUnit(run, target)),
       );
     });
-  return h("div", {}, table(["Target", "#Final", "#Standard error"], rows, "Final losses of this run"));
+  return h("div", {}, table(["Target", "#Final", "#Standard error", "Unit", "#Also"], rows, "Final losses of this run"));
 }
