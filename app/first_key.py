@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -22,19 +24,45 @@ from app.settings import Settings
 
 _NAME = "first key"
 _URL_FILE = "service.url"
+_LOCK_FILE = "service.lock"
 
 
-@dataclass(frozen=True)
-class RunningAt:
-    """A context in which the data folder says where its service answers, so that links can be made for it."""
+@contextmanager
+def running_at(settings: Settings) -> Iterator[None]:
+    """While it lasts the data folder says where its service answers, so that links can be made for it.
 
-    settings: Settings
+    Raises:
+        RefusedToStart: it cannot be written, or another service runs on the embedded database of this folder.
+    """
+    with _sole_service(settings):
+        _write(settings, _URL_FILE, settings.local_url)
+        try:
+            yield
+        finally:
+            if _running_url(settings) == settings.local_url:  # services on PostgreSQL may share a folder
+                (settings.data_dir / _URL_FILE).unlink(missing_ok=True)
 
-    def __enter__(self) -> None:
-        _write(self.settings, _URL_FILE, self.settings.local_url)
 
-    def __exit__(self, *_: object) -> None:
-        (self.settings.data_dir / _URL_FILE).unlink(missing_ok=True)
+@contextmanager
+def _sole_service(settings: Settings) -> Iterator[None]:
+    """The lock of an embedded database. The system gives it back when the process ends, however that happens."""
+    if settings.database_url is not None:
+        yield
+        return
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (settings.data_dir / _LOCK_FILE).open("a")
+    except OSError as exc:
+        raise _unwritable(settings, _LOCK_FILE, exc) from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise RefusedToStart(
+                f"a service runs on {settings.data_dir} already ({_running_url(settings)}); "
+                "stop it first, or name another --data-dir"
+            ) from exc
+        yield
 
 
 def ensure_admin_key(settings: Settings, database: Database, now: datetime) -> bool:
@@ -100,4 +128,8 @@ def _write(settings: Settings, name: str, text: str) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         write_secret(settings.data_dir / name, f"{text}\n")
     except OSError as exc:
-        raise RefusedToStart(f"{settings.data_dir / name} cannot be written: {exc.strerror or exc}") from exc
+        raise _unwritable(settings, name, exc) from exc
+
+
+def _unwritable(settings: Settings, name: str, error: OSError) -> RefusedToStart:
+    return RefusedToStart(f"{settings.data_dir / name} cannot be written: {error.strerror or error}")

@@ -27,7 +27,7 @@ from app.children import Child, Children
 from app.clock import utc_now
 from app.db import Database
 from app.errors import PortTaken, RefusedToStart
-from app.first_key import RunningAt, ensure_admin_key, login_link
+from app.first_key import ensure_admin_key, login_link, running_at
 from app.logs import configure_logs
 from app.migrate import check_version, upgrade
 from app.security import check_exposure
@@ -79,9 +79,10 @@ def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[St
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         check_version(settings)
         check_exposure(settings, utc_now())
-        upgrade(settings)
-        configure_logs(settings)
         with ExitStack() as stack:
+            stack.enter_context(running_at(settings))
+            upgrade(settings)
+            configure_logs(settings)
             database = Database(settings.resolved_database_url)
             stack.callback(database.dispose)
             started = _let_in(settings, database)
@@ -89,7 +90,6 @@ def serve(settings: Settings, agents: LocalAgents | None, announce: Callable[[St
             if agents is not None:
                 key = stack.enter_context(agent_key(database, utc_now))
                 children += [_agent(settings, agents.corpus, i, key) for i in range(agents.count)]
-            stack.enter_context(RunningAt(settings))
             stack.enter_context(Children(children))
             _run_api(settings, listener, asked_to_stop, lambda: announce(started))
 
@@ -153,6 +153,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 def _run_api(
     settings: Settings, listener: socket.socket, asked_to_stop: threading.Event, on_started: Callable[[], None]
 ) -> None:
+    if asked_to_stop.is_set():
+        return
     # The mathematics takes seconds to import. A refusal does not wait for it, and the children import it meanwhile.
     from app.main import create_app
     from app.patience import PatientProtocol

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from app.client import Client
+from app.first_key import running_at
 from app.local_key import local_key
 from app.schemas.fits import FitCreate
 from app.schemas.runs import RunCreate
@@ -164,6 +165,17 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         assert f"port {port} on 127.0.0.1 is taken" in _refusal(Settings(data_dir=tmp_path / "new", port=port))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_second_service_on_an_embedded_database_is_refused_and_leaves_the_first_one_alone(tmp_path: Path) -> None:
+    first = Settings(data_dir=tmp_path, port=4711)
+    with running_at(first):
+        refusal = _refusal(Settings(data_dir=tmp_path, port=0))
+        assert f"a service runs on {tmp_path} already (http://127.0.0.1:4711)" in refusal
+        assert (tmp_path / "service.url").read_text() == "http://127.0.0.1:4711\n"
+    assert not (tmp_path / "service.url").exists()
+    with running_at(first):  # free again
+        pass
 
 
 def test_a_newer_database_is_refused(settings: Settings, database) -> None:
