@@ -119,3 +119,19 @@ def test_versions_of_the_domains_tell_which_runs_are_stranded(service: Service, 
     versions = rows(page, "data", 2)
     assert [row[:4] for row in versions] == [["2", "4", "0", "✓ enter fits"], ["1", "3", "2", "◌ stranded"]]
     assert rows(page, "data", 3)[0][:2] == ["megatron", "4 paths"]
+
+
+def test_a_run_of_stages_shows_them_and_runs_that_nobody_would_claim_are_told(service: Service, seen: Watched) -> None:
+    study = create_study(service.api, name="stages for nobody")
+    stages = [
+        {"from_token": 0, "to_token": 3072, "weights": {"code": 1}},
+        {"from_token": 3072, "to_token": 4096, "weights": {"law": 0.25, "web": 0.75}},
+    ]
+    run = {"stages": stages, "settings": SETTINGS | {"corpus_hash": "<b>nobody's", "train_tokens": 4096}}
+    made = service.api.post(f"/v1/studies/{study}/runs", json={"runs": [run]}).raise_for_status().json()["runs"][0]
+    page = open_study(service, seen, study, f"?run={made['id']}")
+    waiting = "1 queued run waits for an agent with the corpus <b>nobody's: none that is alive"
+    expect(page.locator("#runs .notice.warn")).to_contain_text(waiting)
+    expect(page.locator("#runs tbody tr td.note")).to_have_text("2 stages")
+    table = page.locator("#trajectory").get_by_role("table", name="Stages of this run, in tokens")
+    expect(table.locator("tbody tr")).to_have_text(["code100.0 %0.0 %", "law0.0 %25.0 %", "web0.0 %75.0 %"])
