@@ -131,7 +131,8 @@ class StackedDecoder:
         self.spec = spec
         self.layout = layout_of(spec)
         self.dtype = dtype
-        self._turn = rotation(spec.context, spec.d_model // spec.n_heads).to(device or torch.device("cpu"))
+        turn = rotation(spec.context, spec.n_heads, spec.d_model // spec.n_heads)
+        self._turn = turn.to(device or torch.device("cpu"))
 
     def mean_losses(self, flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Nats a token, for training: (K, P) and int64 (K, B, T), no label negative, to (K,)."""
@@ -166,7 +167,7 @@ class StackedDecoder:
         for layer in range(spec.n_layers):
             h = rms_norm(x, weights[f"{layer}.attention_norm"])
             h = torch.bmm(h, weights[f"{layer}.query_key_value"])
-            h = attend(h.view(-1, context, 3 * spec.d_model), turn, spec.n_heads).view(x.shape)
+            h = attend(h.view(-1, context, 3 * spec.d_model), turn).view(x.shape)
             x = torch.baddbmm(x, h, weights[f"{layer}.attention_out"])
             h = rms_norm(x, weights[f"{layer}.feed_forward_norm"])
             x = torch.baddbmm(x, self._feed_forward(h, weights, layer), weights[f"{layer}.down"])

@@ -181,14 +181,22 @@ def test_attention_for_bf16_on_a_cpu_is_that_of_the_library() -> None:
     generator = torch.Generator().manual_seed(1)
     exact = torch.randn(sequences, tokens, 3 * heads * width, generator=generator).bfloat16().float()
     upstream = torch.randn(sequences, tokens, heads * width, generator=generator).bfloat16().float()
-    turn, found = rotation(tokens, width), []
+    turn, found = rotation(tokens, heads, width), []
     for dtype in (torch.float32, torch.bfloat16):
         leaf = exact.to(dtype).requires_grad_()
-        mixed = attend(leaf, turn, heads)
+        mixed = attend(leaf, turn)
         (grad,) = torch.autograd.grad(mixed, leaf, upstream.to(dtype))
         found.append((mixed.detach().float(), grad.float()))
     for ours, theirs in zip(found[1], found[0], strict=True):
         assert (ours - theirs).norm() / theirs.norm() < 0.01
+
+
+def test_every_head_is_turned_alike_by_factors_of_its_own() -> None:
+    turn = rotation(5, 3, 8)
+    assert turn.shape == (5, 2, 3, 4)
+    assert turn.is_contiguous()
+    for head in range(3):
+        torch.testing.assert_close(turn[:, :, head], rotation(5, 1, 8)[:, :, 0], rtol=0, atol=0)
 
 
 def test_many_scores_are_made_chunk_by_chunk_with_the_same_losses_and_gradients() -> None:
