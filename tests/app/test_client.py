@@ -97,7 +97,7 @@ def _work(settings: Settings, clock: Callable) -> None:
 def _play_agent(client: Client, study_id) -> None:
     agent = client.register_agent(AgentCreate(name="agent"))
     assert client.list_agents().items == [agent]
-    client.create_runs(study_id, [RunCreate(weights={"a": 1.0}, settings=SETTINGS) for _ in range(4)])
+    client.create_runs(study_id, [RunCreate(weights={"a": 1.0}, settings=SETTINGS, seed=seed) for seed in range(4)])
     claim = ClaimCreate(agent_id=agent.id, max_runs=4, corpus_hashes=["corpus-a"])
     done, failed, released, cancelled = client.claim(claim).runs
     held = [HeldRun(run_id=run.run_id, attempt=run.attempt) for run in (done, failed, released, cancelled)]
@@ -135,7 +135,9 @@ def _change_targets(client: Client) -> None:
 
 
 def _change_runs(client: Client, study: StudyRead) -> None:
-    (run,) = client.create_runs(study.id, [RunCreate(weights={"a": 1.0}, settings=SETTINGS, purpose="spare")]).runs
+    spare = [RunCreate(weights={"a": 1.0}, settings=SETTINGS, purpose="spare")]
+    assert len(client.create_runs(study.id, spare).skipped) == 1
+    (run,) = client.create_runs(study.id, spare, repeat=True).runs
     assert client.change_run(run.id, RunUpdate(label="spare")).label == "spare"
     assert client.cancel_runs(study.id, RunFilter(purpose="spare")).cancelled == 1
     assert client.retry_run(run.id).state is RunState.QUEUED

@@ -181,15 +181,15 @@ def test_what_is_queued_twice_is_named_and_skipped(
     tmp_path: Path, answer: Ask, refusal: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer("study", "create", write_swarm(tmp_path / "twice"))
-    settings, plan = tmp_path / "settings.json", tmp_path / "late-law.json"
+    settings, plan = tmp_path / "settings.json", tmp_path / "turning.json"
     settings.write_text('{"corpus_hash": "nobodys", "train_tokens": 131072}')
-    code, law = ({name: float(name == one) for name in DOMAINS} for one in ("code", "law"))
-    stages = [(0, 98304, code), (98304, 131072, law)]
+    early, late = ({name: float(name == one) for name in DOMAINS} for one in DOMAINS[:2])
+    stages = [(0, 98304, early), (98304, 131072, late)]
     plan.write_text(json.dumps([dict(zip(("from_token", "to_token", "weights"), one, strict=True)) for one in stages]))
     queue = ("runs", "queue", "twice", "--settings", settings, "--stages", plan)
     (first,) = answer(*queue)["runs"]
-    assert (first["label"], first["weights"]["law"]) == ("late-law", 0.25)
-    assert [stage["weights"] for stage in first["stages"]] == [code, law]
+    assert (first["label"], first["weights"][DOMAINS[1]]) == ("turning", 0.25)
+    assert [stage["weights"] for stage in first["stages"]] == [early, late]
     assert run([*map(str, queue)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Queued 0 runs in study twice. Skipped 1 that the study has already: " in said
@@ -204,7 +204,7 @@ def test_what_is_queued_twice_is_named_and_skipped(
     assert "The mixture is the mean of 2 stages" in capsys.readouterr().out
     assert "give neither --count nor --mixtures" in refusal(*queue, "--count", "3")
     plan.write_text("[]")
-    assert refusal(*queue).startswith("run late-law, stages: list should have at least 1 item")
+    assert refusal(*queue).startswith("run turning, stages: list should have at least 1 item")
 
 
 @pytest.mark.usefixtures("_here")
