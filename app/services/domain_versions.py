@@ -110,7 +110,9 @@ def with_priors(domains: Sequence[DomainIn]) -> list[DomainIn]:
             raise InvalidRequest.of(
                 f"domains.{i}.{what}",
                 "is missing while another domain has one",
-                f"a {what} for every domain, or a prior for every domain",
+                "a prior for every domain"
+                if what == "prior"
+                else f"{what} of every domain, or a prior for every domain",
             )
     known = [float(share) for share in shares if share is not None]
     total = sum(known)

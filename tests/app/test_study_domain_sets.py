@@ -195,6 +195,12 @@ def test_wrong_versions_are_refused_and_not_made(
     assert api.get(f"/v1/studies/{study}").json()["domain_set"]["version"] == 1
 
 
+def test_a_prior_of_some_domains_only_is_refused_with_the_one_way_out(api: TestClient) -> None:
+    answer = post(api, create_study(api), [{"name": "code", "prior": 0.5}, {"name": "web"}])
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["accepted"] == "a prior for every domain"
+
+
 def test_constraints_on_a_domain_that_goes_must_go_with_it(api: TestClient) -> None:
     study = create_study(api, constraints={"max_weights": {"web": 0.5}})
     refusal = post(api, study, DOMAINS[:2])
