@@ -156,17 +156,21 @@ class Agent:
         """A batch to train; runs that do not belong into it are given back at once."""
         agent_id = self._registration.agent_id()
         try:
-            runs = self._client.claim(
-                agent_id, self._ask_for, list(self._corpora), self._options.lease_seconds, self._engine.processor
-            )
+            runs = self._claim_as(agent_id)
         except Refused as refusal:
             if refusal.status != HTTPStatus.NOT_FOUND:
                 raise
+            # Asked again at once: a service that forgets its agents has not said that it has no work.
             self._registration.forgotten(agent_id)
-            return []
+            runs = self._claim_as(self._registration.agent_id())
         for run in runs:
             self._leases.hold(run.run_id, run.attempt)
         return self._trimmed(runs)
+
+    def _claim_as(self, agent_id: str) -> list[ClaimedRun]:
+        return self._client.claim(
+            agent_id, self._ask_for, list(self._corpora), self._options.lease_seconds, self._engine.processor
+        )
 
     def _trimmed(self, runs: list[ClaimedRun]) -> list[ClaimedRun]:
         """As many runs as are best trained together; the next claim asks for no more."""

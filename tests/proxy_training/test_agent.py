@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from queue import Queue
 from typing import ClassVar
 
 import pytest
@@ -25,7 +25,7 @@ from proxy_training.work import Assignment, Watcher
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import names_in
 from tests.proxy_training.training_cases import STEP_TOKENS, made_up_run
-from tests.waiting import soon
+from tests.waiting import PATIENCE_SECONDS, soon
 
 LOSSES = {"a": Measured(value=2.0), "b": Measured(value=3.0)}
 RESULT = ProxyResult(status="succeeded", train_tokens=STEP_TOKENS, losses=LOSSES)
@@ -68,9 +68,23 @@ class ScriptedEngine(Engine):
         self._script(assignments, watcher)
 
 
+class StandingClock:
+    """Leases run out only when a test says so, however long the agent or the test is held up."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @pytest.fixture
-def service() -> Iterator[FakeService]:
-    fake = FakeService([made_up_run(seed) for seed in range(5)], api_key="secret")
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+def service(clock: StandingClock) -> Iterator[FakeService]:
+    fake = FakeService([made_up_run(seed) for seed in range(5)], api_key="secret", clock=clock)
     fake.start()
     yield fake
     fake.stop()
@@ -92,9 +106,9 @@ def run_agent(
     key: str = "secret",
     lease_seconds: float = 30.0,
     max_stack: int | None = None,
-    idle_seconds: float = 0.3,
+    idle_seconds: float = 0.0,
 ) -> None:
-    """Run an agent until there is no work for a moment."""
+    """Run an agent until there is no work."""
     with ServiceClient(service.url, key) as client:
         options = AgentOptions(lease_seconds, max_stack, exit_when_idle_seconds=idle_seconds)
         registration = Registration(client, "agent", "host", "device")
@@ -169,12 +183,16 @@ def test_a_run_that_a_heartbeat_finds_lost_is_unwanted_while_it_trains(tmp_path:
     assert seen[0] not in [body.get("run_id") for body in service.calls_of("complete")]
 
 
-def test_leases_are_kept_alive_and_progress_is_shown_while_a_batch_trains(tmp_path: Path, service: FakeService) -> None:
+def test_leases_are_kept_alive_and_progress_is_shown_while_a_batch_trains(
+    tmp_path: Path, service: FakeService, clock: StandingClock
+) -> None:
     def longer_than_a_lease(assignments: Sequence[Assignment], watcher: Watcher) -> None:
         ids = [assignment.run_id for assignment in assignments]
         watcher.progressed(ids, 640)
         assert soon(lambda: service.runs[ids[0]].progress_tokens == 640)
-        time.sleep(0.5)
+        for _ in range(3):
+            clock.seconds += 0.2
+            assert soon(lambda: all(service.runs[run_id].lease_until >= clock.seconds + 0.3 for run_id in ids))
         finish(assignments, watcher)
 
     run_agent(service, tmp_path, ScriptedEngine(longer_than_a_lease), lease_seconds=0.3)
@@ -202,12 +220,14 @@ def test_a_server_that_restarts_in_the_middle_gets_every_result_once(tmp_path: P
         finish(assignments, watcher)
 
     down = threading.Event()
-    worker = threading.Thread(target=run_agent, args=(service, tmp_path, ScriptedEngine(server_goes)))
+    # Trouble counts as idleness: only the last result ends this agent, not its patience.
+    options = {"stop": StopWhenAllIsDone(service), "idle_seconds": PATIENCE_SECONDS}
+    worker = threading.Thread(target=run_agent, args=(service, tmp_path, ScriptedEngine(server_goes)), kwargs=options)
     worker.start()
-    assert down.wait(10)
+    assert down.wait(PATIENCE_SECONDS)
     assert soon(lambda: len(names_in(tmp_path)) == 2)  # the results are safe before anything is sent
     service.start()
-    worker.join(10)
+    worker.join(PATIENCE_SECONDS)
     assert [run.completions for run in service.runs.values()] == [1] * 5
     assert names_in(tmp_path) == []
 
@@ -233,33 +253,27 @@ def test_a_run_whose_report_a_neighbour_has_delivered_is_held_no_more(
     tmp_path: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_FIRST_POLL_SECONDS", "_LONGEST_POLL_SECONDS"):
-        monkeypatch.setattr(agent_module, name, 1.5)  # of which at least a half: longer than the batch below
-    beats: list[int] = []
-    resting, pause = threading.Event(), Agent._pause
+        monkeypatch.setattr(agent_module, name, PATIENCE_SECONDS)  # only the end of a batch ends a pause
+    resting: Queue[Agent] = Queue()
+    pause = Agent._pause
 
     def pausing(agent: Agent, seconds: float) -> None:
-        resting.set()
+        resting.put(agent)
         pause(agent, seconds)
 
     monkeypatch.setattr(Agent, "_pause", pausing)
 
     def neighbour_delivers(assignments: Sequence[Assignment], watcher: Watcher) -> None:
-        assert resting.wait(30)  # the main loop delivers nothing now before the batch is over
+        agent = resting.get(timeout=PATIENCE_SECONDS)  # it delivers nothing now before the batch is over
         finish(assignments, watcher)
-        if beats:
-            return
         with ServiceClient(service.url, "secret") as neighbour:
             spool = Spool(tmp_path)
             for report in spool.reports(service.url):
                 assert spool.deliver(report, neighbour)
-        for _ in range(2):  # the first pause lets the heartbeats find out, the second would hold many more of them
-            time.sleep(0.3)
-            beats.append(len(service.calls_of("heartbeat")))
+        assert soon(lambda: not agent._leases._held)  # a heartbeat has found out, and was the last one for them
 
     run_agent(service, tmp_path, ScriptedEngine(neighbour_delivers), lease_seconds=0.15)
     assert [run.completions for run in service.runs.values()] == [1] * 5
-    assert beats[0] > 0
-    assert beats[1] == beats[0]
 
 
 def test_an_agent_that_the_service_has_forgotten_registers_again(tmp_path: Path, service: FakeService) -> None:
@@ -302,7 +316,7 @@ def test_a_stop_gives_back_what_is_not_done_and_delivers_what_is(tmp_path: Path,
 def test_a_server_in_trouble_is_asked_again(status: int, tmp_path: Path, service: FakeService) -> None:
     service.answer_next = {"register": [status], "claim": [status] * 2, "complete": [status] * 3}
     # Trouble counts as idleness, and on a busy machine it may last.
-    run_agent(service, tmp_path, stop=StopWhenAllIsDone(service), idle_seconds=60.0)
+    run_agent(service, tmp_path, stop=StopWhenAllIsDone(service), idle_seconds=PATIENCE_SECONDS)
     assert [run.completions for run in service.runs.values()] == [1] * 5
 
 
