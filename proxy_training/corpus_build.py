@@ -20,7 +20,7 @@ from proxy_training.corpus_config import CorpusConfig
 from proxy_training.domain_build import DomainBuild, first_train_hash
 from proxy_training.domain_files import find_domains
 from proxy_training.encoded import encode_blocks
-from proxy_training.errors import CorpusError, WorkerLost
+from proxy_training.errors import CorpusError
 from proxy_training.manifest import FILE_NAME, DomainManifest, Manifest, ShardFile, corpus_hash
 from proxy_training.part_folder import part_folder
 from proxy_training.shard_writer import HashedFile
@@ -70,10 +70,6 @@ def build_corpus(
             manifest = _manifest(config, tokenizer, tokenizer_file, domains)
             _write_manifest(part.path / FILE_NAME, manifest)
             part.publish()
-    except WorkerLost as exc:
-        raise CorpusError(
-            f"{exc}; nothing was written. If memory ran out, ask for fewer processes with --processes"
-        ) from exc
     except OSError as exc:  # what goes wrong with reading has become a CorpusError where it was read
         raise CorpusError(f"the corpus {out} cannot be written: {exc.strerror or exc}") from exc
     return manifest

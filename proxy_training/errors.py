@@ -17,10 +17,6 @@ class CheckpointError(ProxyError):
     """A saved state cannot be written, or does not fit the run that it is read for."""
 
 
-class WorkerLost(ProxyError):
-    """A process that shares the work ended in the middle of it."""
-
-
 class ServiceError(ProxyError):
     """The service cannot be talked to."""
 

@@ -1,22 +1,23 @@
 """The same work in several processes, with its results in the order of the tasks.
 
-Workers are started afresh (spawned): a copy of this process could hold locks of threads that it does not have, and
-numerical libraries with threads do not survive a fork. They leave Ctrl-C to this process, from their first instruction
-on, and end when it does, even when it is killed: then their pipe is closed.
+A worker has one task at a time, so memory holds at most two tasks and results a worker. Workers are started afresh
+(spawned): a copy of this process could hold locks of threads that it does not have. They leave Ctrl-C to this process,
+from their first instruction on, and end when it does, even when it is killed: then their pipe is closed.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
-from proxy_training.errors import WorkerLost
+from proxy_training.errors import CorpusError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -24,21 +25,10 @@ OrderedMap = Callable[[Iterable[Task]], Iterator[Result]]
 
 
 @contextmanager
-def ordered_map(
-    work: Callable[[Task], Result], processes: int, ahead: int | None = None
-) -> Iterator[OrderedMap[Task, Result]]:
+def ordered_map(work: Callable[[Task], Result], processes: int) -> Iterator[OrderedMap[Task, Result]]:
     """A function like ``map(work, tasks)`` that spreads the work; with one process it works in this one.
 
-    Args:
-        work: is sent to every process once, by pickle.
-        processes: at least 1.
-        ahead: how many tasks may be begun whose results were not taken yet, at least ``processes``, which is what
-            it is by default; it bounds memory. More lets a process go on while another has a long task.
-
-    The function raises what ``work`` raises for the first task that fails.
-
-    Raises:
-        WorkerLost: a process was killed.
+    It raises what ``work`` raises for the first task that fails, and ``CorpusError`` when a process was killed.
     """
     if processes == 1:
         yield lambda tasks: map(work, tasks)
@@ -46,40 +36,29 @@ def ordered_map(
     workers: list[_Worker[Task, Result]] = []
     try:
         workers.extend(_Worker(work) for _ in range(processes))
-        yield lambda tasks: _in_order(workers, tasks, ahead or processes)
+        yield lambda tasks: _in_order(workers, tasks)
     finally:
         for worker in workers:
             worker.stop()
 
 
-def _in_order(workers: list[_Worker[Task, Result]], tasks: Iterable[Task], ahead: int) -> Iterator[Result]:
-    idle, numbered = list(workers), enumerate(tasks)
-    busy: dict[Connection, tuple[_Worker[Task, Result], int]] = {}
-    ready: dict[int, Result | Exception] = {}
-    taken = 0
+def _in_order(workers: list[_Worker[Task, Result]], tasks: Iterable[Task]) -> Iterator[Result]:
+    idle, busy, tasks = deque(workers), deque[_Worker[Task, Result]](), iter(tasks)
 
     def hand_out() -> None:
-        while idle and len(busy) + len(ready) < ahead:
-            for number, task in numbered:
-                worker = idle.pop()
-                worker.send(task)
-                busy[worker.pipe] = worker, number
+        while idle:
+            for task in tasks:
+                idle[0].send(task)
+                busy.append(idle.popleft())
                 break
             else:
                 return
 
     hand_out()
-    while busy or ready:
-        while taken not in ready:
-            for pipe in wait(list(busy)):
-                worker, number = busy.pop(pipe)  # type: ignore[index]
-                ready[number] = worker.receive()
-                idle.append(worker)
-            hand_out()
-        result = ready.pop(taken)
-        taken += 1
-        if isinstance(result, Exception):
-            raise result
+    while busy:
+        worker = busy.popleft()
+        result = worker.receive()
+        idle.append(worker)
         hand_out()  # before the result is used, so that nobody waits for that
         yield result
 
@@ -89,7 +68,7 @@ class _Worker(Generic[Task, Result]):
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
         context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        self._pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
         with _deaf_to_interrupts():
             self._process.start()
@@ -97,26 +76,31 @@ class _Worker(Generic[Task, Result]):
 
     def send(self, task: Task) -> None:
         try:
-            self.pipe.send(task)
+            self._pipe.send(task)
         except ConnectionError as exc:
             raise self._died() from exc
 
-    def receive(self) -> Result | Exception:
+    def receive(self) -> Result:
         try:
-            return self.pipe.recv()
+            result, error = self._pipe.recv()
         except (EOFError, ConnectionError) as exc:
             raise self._died() from exc
+        if error is not None:
+            raise error
+        return result
 
     def stop(self) -> None:
-        self.pipe.close()
+        self._pipe.close()
         self._process.terminate()
         self._process.join()
 
-    def _died(self) -> WorkerLost:
+    def _died(self) -> CorpusError:
         self._process.join()
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return WorkerLost(f"a worker process {how}")
+        return CorpusError(
+            f"a worker process {how}; nothing was written. If memory ran out, ask for fewer with --processes"
+        )
 
 
 @contextmanager
@@ -148,9 +132,9 @@ def _serve(pipe: Connection, work: Callable[[Task], Result]) -> None:
         while True:
             task = pipe.recv()
             try:
-                answer: object = work(task)
+                answer = (work(task), None)
             except Exception as exc:
-                answer = exc
+                answer = (None, exc)
             pipe.send(answer)
-    except (EOFError, ConnectionError):  # the process that gives the tasks is gone or has closed the pipe
+    except (EOFError, ConnectionError):  # the building process is gone or has closed the pipe
         return
