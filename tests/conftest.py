@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import config, install_import_hook
 
 import tests.shape_checks  # noqa: F401  # the hook finds its checker as an attribute of the package
@@ -26,6 +27,10 @@ _UNCHECKED = ("app", "dashboard", "acceptance")
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples every time, and as slowly as the machine is.
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _TABLES = Path(os.environ.get("MIXWRIGHT_PUBLIC_TABLES") or _CHECKOUT.parent / "shared" / "data")

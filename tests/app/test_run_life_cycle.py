@@ -231,7 +231,7 @@ def test_no_order_of_calls_breaks_the_life_of_a_run(api: TestClient, clock: Stan
         settings=settings(
             max_examples=400 if LONG else 12,
             stateful_step_count=60 if LONG else 25,
-            deadline=None,
+            derandomize=not LONG,
             suppress_health_check=list(HealthCheck),
         ),
     )

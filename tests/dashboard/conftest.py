@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from app.main import create_app
 from app.migrate import upgrade
 from app.settings import Settings
 from tests.dashboard.seeding import fill
+from tests.waiting import PATIENCE_SECONDS, soon
 
 KEY = "the-key-of-the-dashboard"
 FLAGS = (
@@ -61,11 +61,11 @@ def running(folder: Path) -> Iterator[Service]:
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as api:
-            _wait(api)
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_SECONDS) as api:
+            assert soon(lambda: _answers(api)), "the application does not answer"
             yield Service(url, settings, api, _log_in(url))
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _log_in(url: str) -> dict[str, Any]:
@@ -75,15 +75,11 @@ def _log_in(url: str) -> dict[str, Any]:
     return {"name": name, "value": value, "url": url, "httpOnly": True, "sameSite": "Strict"}
 
 
-def _wait(api: httpx.Client) -> None:
-    for _ in range(200):
-        try:
-            if api.get("/healthz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("the application does not answer")
+def _answers(api: httpx.Client) -> bool:
+    try:
+        return api.get("/healthz").is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +105,8 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=FLAGS)
+        playwright.expect.set_options(timeout=1000 * PATIENCE_SECONDS)
+        chromium = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=1000 * PATIENCE_SECONDS)
         yield chromium
         chromium.close()
 
@@ -150,7 +147,7 @@ def _watch(page: Any) -> Watched:
         "window.violations = []; document.addEventListener('securitypolicyviolation', "
         "(event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));"
     )
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     return Watched(page, errors, requested)
 
 

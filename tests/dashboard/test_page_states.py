@@ -85,7 +85,7 @@ def test_a_service_that_goes_away_is_said_and_what_was_shown_stays(service: Serv
         page.locator("#live").filter(has_text="no connection").wait_for()
         assert page.locator("#runs tbody tr").count() == 15
         page.context.set_offline(False)
-        page.locator("#problem .notice").wait_for(state="detached", timeout=30_000)
+        page.locator("#problem .notice").wait_for(state="detached")
 
 
 @pytest.mark.slow
@@ -95,8 +95,8 @@ def test_nothing_sticks_out_at_any_width(service: Service, seen: Watched) -> Non
     page.wait_for_selector("#predicted .plot .scatterlayer .point")
     for width in (1280, 768, 360):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(400)  # Plotly draws again once the width has settled
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # Plotly draws again once the width has settled.
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
 def test_dark_and_light_follow_the_reader_also_while_the_page_is_open(service: Service, browser: Any) -> None:

@@ -72,11 +72,11 @@ def test_a_schedule_is_paused_resumed_and_fired_and_its_history_shown(service: S
 
 def test_events_appear_while_the_page_is_open(service: Service, seen: Watched) -> None:
     page = seen.page
-    page.goto(f"{service.url}/events?kind=study.")
+    with page.expect_response(re.compile("/v1/events/stream")):
+        page.goto(f"{service.url}/events?kind=study.")
     page.wait_for_selector("#events tbody tr")
-    page.wait_for_timeout(1000)  # until the stream stands; the list is asked again only after three seconds
     create_study(service.api, name="made while someone looks")
-    expect(page.locator("#events tbody tr").first).to_contain_text("made while someone looks", timeout=10_000)
+    expect(page.locator("#events tbody tr").first).to_contain_text("made while someone looks")
     assert all(kind.startswith("study.") for kind in page.locator("#events tbody th").all_inner_texts())
 
 

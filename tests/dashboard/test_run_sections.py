@@ -96,7 +96,7 @@ def test_a_fit_shows_its_progress_and_is_taken_back(service: Service, seen: Watc
     page.get_by_text("The fit waits for a worker.").wait_for()
     assert any(url.endswith(f"/v1/fits/{fit}/events") for url in seen.requested)
     work(service.settings)  # the stream says that it ended; the page does not wait for its next round
-    page.locator("#fidelity tr.chosen").wait_for(timeout=10_000)
+    page.locator("#fidelity tr.chosen").wait_for()
     second = service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).json()["id"]
     page.goto(f"{page.url}?fit={second}")
     cancel = page.locator("#fidelity").get_by_role("button", name="Cancel: The fit")

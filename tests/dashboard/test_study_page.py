@@ -158,9 +158,9 @@ def test_what_changes_while_runs_wait_appears_without_a_reload(service: Service,
     page.get_by_role("button", name="queued 3").wait_for()
     expect(page.locator("#live")).to_contain_text("live")
     service.api.post(f"/v1/runs/{waiting[0]['id']}/cancel")
-    page.get_by_role("button", name="cancelled 1").wait_for(timeout=10_000)
+    page.get_by_role("button", name="cancelled 1").wait_for()
     train(service.api, 2)
-    page.get_by_role("button", name="succeeded 2").wait_for(timeout=10_000)
+    page.get_by_role("button", name="succeeded 2").wait_for()
     expect(page.locator("#live")).to_contain_text("as of")
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from app.cli_errors import extra_of, sentence_of
 from app.errors import NewerDatabase
 from mixers.errors import Infeasible
 from tests.app.swarm_tables import run_rows, write_rows, write_swarm
+from tests.waiting import PATIENCE_SECONDS, soon
 
 MIXWRIGHT = (sys.executable, "-m", "app.cli")
 HEAVY = {
@@ -40,7 +40,11 @@ OF_EXTRAS = ("torch", "yaml", "fastapi", "uvicorn", "sqlalchemy", "alembic", "py
 def python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A new interpreter that runs ``program``."""
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -183,7 +187,9 @@ def test_a_defect_shows_its_traceback_only_when_asked(
 def test_a_reader_that_leaves_early_is_no_error_to_complain_about() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([*MIXWRIGHT, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = subprocess.run(
+        [*MIXWRIGHT, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS
+    )
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == ""
@@ -192,7 +198,9 @@ def test_a_reader_that_leaves_early_is_no_error_to_complain_about() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_behind_stdout_is_told() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*MIXWRIGHT, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(
+            [*MIXWRIGHT, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS
+        )
     assert done.returncode == 1
     assert done.stderr == "mixwright: No space left on device\n"
 
@@ -204,23 +212,35 @@ def test_names_that_the_terminal_cannot_show_do_not_end_the_program(tmp_path: Pa
         [*MIXWRIGHT, "recommend", str(tmp_path), "--law", "mean"],
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert b"gr\\xf6\\xdfe" in done.stdout
 
 
 def test_ctrl_c_ends_a_command_at_once_and_quietly(tmp_path: Path) -> None:
-    swarm = write_swarm(tmp_path / "swarm")
-    process = subprocess.Popen(
-        [*MIXWRIGHT, "predict", str(swarm), "--at", str(swarm / "runs.csv"), "--out", str(tmp_path / "p.csv")],
+    swarm, asked = write_swarm(tmp_path / "swarm"), tmp_path / "asked.csv"
+    os.mkfifo(asked)
+    with subprocess.Popen(
+        [*MIXWRIGHT, "predict", str(swarm), "--at", str(asked), "--out", str(tmp_path / "p.csv")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    time.sleep(1.2)  # well inside of its work, whatever that is by then
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    ) as process:
+        writing: list[int] = []
+        assert soon(lambda: _opened(asked, writing))  # in the middle of its work: it waits for what it reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        os.close(*writing)
     assert process.returncode == 130
     assert (out, err) == ("", "mixwright: interrupted\n")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["swarm"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["asked.csv", "swarm"]
+
+
+def _opened(pipe: Path, handles: list[int]) -> bool:
+    """Whether somebody reads from a named pipe, which is then open for writing."""
+    try:
+        handles.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:  # nobody, until now
+        return False
+    return True
