@@ -96,6 +96,7 @@
  * @property {number} progress
  * @property {string} progress_message
  * @property {string} law
+ * @property {{minimise_worst: boolean, worst_by: string|null, worst_in_spreads: boolean, reference: string|null}} objective
  * @property {Weight[]} weights
  * @property {Record<string, {objective: Interval, targets: Record<string, Interval>}>} predictions
  * @property {string|null} solver_status
@@ -111,6 +112,7 @@
  * @typedef {object} Details
  * @property {Record<string, Gain>} gains
  * @property {string[]} outside
+ * @property {Record<string, number>} target_weights
  * @property {{mixture: string, within_noise: boolean|null, runs: string[], weights: Record<string, number>}} offered
  * @property {object[]} constraints
  * @property {{words: string}[]} prices

@@ -4,6 +4,7 @@ import { getJson } from "./api.js";
 import { choice, h, nameCell, show, table } from "./dom.js";
 import { count, decimal, percent, shortId, signed, time, words } from "./format.js";
 import { empty } from "./notices.js";
+import { describeObjective } from "./objective.js";
 import { select, selected } from "./query.js";
 import { gained } from "./reasons.js";
 
@@ -32,7 +33,8 @@ export function create(body, controls, changed) {
         }),
       );
       const diff = await getJson(`/recommendations/${recommendation.id}/diff`, { against });
-      show(body, diff, () => content(diff));
+      const { unit } = describeObjective(study.targets, recommendation);
+      show(body, [diff, unit], () => content(diff, unit));
     },
   };
 }
@@ -52,7 +54,7 @@ function mixtures(study, recommendation, recommendations) {
   ];
 }
 
-function content(diff) {
+function content(diff, unit) {
   const rows = [...diff.domains]
     .sort((a, b) => Math.abs(b.change) - Math.abs(a.change))
     .map((row) =>
@@ -75,7 +77,7 @@ function content(diff) {
           {},
           "Predicted gain in the objective: ",
           h("strong", {}, gained(diff.gains.objective)),
-          ", 90 % interval.",
+          `${unit && ` ${unit}`}, 90 % interval.`,
         )
       : h("p.about", {}, "The law of this recommendation does not know all domains of the other mixture."),
     table(

@@ -104,17 +104,27 @@ export function nameCell(name, ...more) {
 }
 
 /**
- * @param {(string|HTMLElement)[]} headings a heading that starts with "#" is of numbers
+ * @param {string} name
+ * @param {string} unit in words; empty where there is none
+ * @returns {HTMLElement} the heading of a column of numbers with their unit
+ */
+export function unitHeading(name, unit) {
+  return h("th.number", { scope: "col" }, h("bdi", {}, name), unit && [" ", h("span.unit", {}, unit)]);
+}
+
+/**
+ * @param {(string|HTMLElement)[]} headings a heading that starts with "#" is of numbers; an element is a whole `th`
  * @param {HTMLElement[]} rows
  * @param {string} caption what the table is, for those who hear it
  * @returns {HTMLElement} a table that scrolls sideways on a narrow screen
  */
 export function table(headings, rows, caption) {
-  const cells = headings.map((heading) =>
-    typeof heading === "string" && heading.startsWith("#")
+  const cells = headings.map((heading) => {
+    if (typeof heading !== "string") return heading;
+    return heading.startsWith("#")
       ? h("th.number", { scope: "col" }, heading.slice(1))
-      : h("th", { scope: "col" }, heading),
-  );
+      : h("th", { scope: "col" }, heading);
+  });
   return h(
     "div.scroll",
     { tabindex: 0, role: "region", "aria-label": caption },

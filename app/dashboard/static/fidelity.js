@@ -1,9 +1,10 @@
 // The laws side by side: how well each predicts runs that it has not seen, and which one was chosen.
 
-import { choice, h, nameCell, show, table } from "./dom.js";
+import { choice, h, nameCell, show, table, unitHeading } from "./dom.js";
 import { decimal, duration, percent, shortId, time } from "./format.js";
 import { jobNotice } from "./job.js";
 import { curl, empty } from "./notices.js";
+import { describeObjective } from "./objective.js";
 import { select } from "./query.js";
 
 /**
@@ -29,7 +30,10 @@ export function create(body, controls, changed) {
             changed();
           }),
       );
-      show(body, [fit, study.run_counts.succeeded > 0], () => (fit === null ? next(study) : content(fit, changed)));
+      const objective = describeObjective(study.targets);
+      show(body, [fit, study.run_counts.succeeded > 0, objective], () =>
+        fit === null ? next(study) : content(fit, objective, changed),
+      );
     },
   };
 }
@@ -45,13 +49,13 @@ function next(study) {
   return empty("No law is fitted yet", "Laws are fitted to measured runs; the study has none so far.");
 }
 
-function content(fit, changed) {
+function content(fit, objective, changed) {
   const waiting = jobNotice("fits", "The fit", fit, fit.message, changed);
   if (waiting) return waiting;
   return [
     fit.chosen_law && h("p", {}, "Chosen: ", h("strong", {}, fit.chosen_law), ". ", h("span.about", {}, fit.reason)),
     table(
-      ["Law", "#Spearman", "#MAE", "#R²", "#Coverage", "#Time"],
+      ["Law", "#Spearman", unitHeading("MAE", objective.unit), "#R²", "#Coverage", "#Time"],
       ordered(fit).map((law) => row(law, fit, changed)),
       "Fidelity of each law on the objective, out of fold",
     ),
@@ -60,7 +64,8 @@ function content(fit, changed) {
       {},
       `On the objective, out of fold: ${fit.folds} folds over ${fit.runs_used} runs. `,
       "Coverage: the share of unseen runs inside their 90 % intervals. ",
-      "The law “mean” always predicts the average and is the one to beat.",
+      "The law “mean” always predicts the average and is the one to beat. ",
+      objective.words,
     ),
   ];
 }

@@ -3,6 +3,7 @@
 import { crumbs } from "./crumbs.js";
 import { h, show } from "./dom.js";
 import { count, decimal, time, words } from "./format.js";
+import { describeObjective } from "./objective.js";
 import { isBusy } from "./run_state.js";
 import { verdictTag } from "./verification.js";
 
@@ -17,7 +18,7 @@ export function showHead(place, context) {
     study.description && h("p.lead", {}, study.description),
     h("p.about", {}, facts(study)),
     nextStep(context),
-    h("div.tiles", {}, runsTile(study), lawTile(fit), weightsTile(recommendation), verdictTile(verification)),
+    h("div.tiles", {}, runsTile(study), lawTile(fit), weightsTile(study, recommendation), verdictTile(verification)),
   ]);
 }
 
@@ -75,7 +76,7 @@ function lawTile(fit) {
   );
 }
 
-function weightsTile(recommendation) {
+function weightsTile(study, recommendation) {
   if (recommendation?.state !== "succeeded") {
     return tile(
       "Predicted objective",
@@ -85,10 +86,11 @@ function weightsTile(recommendation) {
     );
   }
   const { recommended, natural } = recommendation.predictions;
+  const { unit } = describeObjective(study.targets, recommendation);
   return tile(
     "Predicted objective",
     decimal(recommended?.objective.mean),
-    natural ? `natural mixture ${decimal(natural.objective.mean)}` : "",
+    [unit, natural && `natural mixture ${decimal(natural.objective.mean)}`].filter(Boolean).join("; "),
     "#weights",
   );
 }

@@ -1,4 +1,6 @@
-// The objective of a measured run: the weighted mean of its targets, a metric to be maximised counted negative.
+// The objective: the weighted mean of the targets, a metric to be maximised counted negative; and in which unit it is.
+
+import { words } from "./format.js";
 
 /**
  * @param {import("./api_types.js").Run} run
@@ -16,4 +18,43 @@ export function objectiveOf(run, targets) {
     total += target.weight;
   }
   return total > 0 ? sum / total : null;
+}
+
+/** A study may have been told no unit. */
+const UNKNOWN = "unknown";
+
+/** @param {string} unit @returns {string} in words; empty where it is not known */
+export const unitWords = (unit) => (unit === UNKNOWN ? "" : words(unit));
+
+/** @param {import("./api_types.js").Target} target @returns {string} its unit, and its direction where that is not a loss's */
+export function measureWords(target) {
+  return [unitWords(target.unit), target.direction === "maximize" && "higher is better"].filter(Boolean).join(", ");
+}
+
+/**
+ * What the numbers of an objective are: their unit, and what they are made of.
+ * @param {import("./api_types.js").Target[]} targets
+ * @param {import("./api_types.js").Recommendation|null} [recommendation] may ask for other weights, or for the worst excess
+ * @returns {{unit: string, words: string}} the unit is empty where the targets do not share a known one
+ */
+export function describeObjective(targets, recommendation = null) {
+  const shares = recommendation?.details?.target_weights;
+  const counted = targets.filter((target) => (shares ? (shares[target.name] ?? 0) : target.weight) > 0);
+  const units = [...new Set(counted.map((target) => target.unit))];
+  const asked = recommendation?.objective;
+  if (asked?.minimise_worst && asked.worst_in_spreads) {
+    return { unit: "standard deviations", words: `Objective: ${excess(asked)}, in standard deviations over the runs; lower is better.` };
+  }
+  const what = asked?.minimise_worst ? excess(asked) : "the weighted mean of the targets";
+  const negative = counted.some((target) => target.direction === "maximize") ? "; a target to be maximised counts negative" : "";
+  return { unit: units.length === 1 ? unitWords(units[0]) : "", words: `Objective: ${what}${inUnits(units)}; lower is better${negative}.` };
+}
+
+const excess = ({ worst_by: by, reference }) =>
+  `the largest excess of a ${by === "families" ? "family" : "target"} over the ${words(reference ?? "natural")} mixture`;
+
+function inUnits(units) {
+  if (units.length === 1) return unitWords(units[0]) ? `, in ${unitWords(units[0])}` : ", whose unit is not given";
+  const named = units.map((unit) => unitWords(unit) || "one not given");
+  return ` in their own units, which are mixed (${named.join(", ")})`;
 }

@@ -1,8 +1,9 @@
 // Why these weights: what they gain over each baseline, what holds them, and what to be careful about.
 
-import { h, nameCell, show, table } from "./dom.js";
+import { h, nameCell, show, table, unitHeading } from "./dom.js";
 import { decimal, percent, signed, words } from "./format.js";
 import { empty } from "./notices.js";
+import { describeObjective, unitWords } from "./objective.js";
 
 /** @param {HTMLElement} body */
 export function create(body) {
@@ -21,7 +22,7 @@ export function create(body) {
         details.warnings.map((warning) => h("p.notice.warn", {}, warning)),
         details.unseen_domains.length > 0 &&
           h("p.notice.warn", {}, `No run contained ${list(details.unseen_domains)}: its weight is a guess of the law.`),
-        gains(details),
+        gains(details, study.targets, describeObjective(study.targets, recommendation)),
         h("h3", {}, "What holds the weights"),
         prices(details),
         ranges(recommendation),
@@ -62,24 +63,29 @@ function offered({ offered: { mixture, within_noise, runs, weights } }) {
   );
 }
 
-function gains({ gains: all, outside }) {
-  const targets = Object.keys(Object.values(all)[0]?.targets ?? {});
+function gains({ gains: all, outside }, known, { unit, words: made }) {
+  const one = Object.values(all)[0]?.targets ?? {};
+  const targets = known.filter((target) => target.name in one);
   const rows = Object.entries(all).map(([baseline, gain]) =>
     h(
       "tr",
       {},
       nameCell(words(baseline), words(baseline), outside.includes(baseline) && [" ", outsideTag()]),
       h("td.number", {}, h("strong", {}, gained(gain.objective))),
-      targets.map((name) => h("td.number", {}, gained(gain.targets[name]))),
+      targets.map((target) => h("td.number", {}, gained(gain.targets[target.name]))),
     ),
   );
   return [
     table(
-      ["Over", "#Objective [90 %]", ...targets.map((name) => `#${name} [90 %]`)],
+      [
+        "Over",
+        unitHeading("Objective [90 %]", unit),
+        ...targets.map((target) => unitHeading(`${target.name} [90 %]`, unitWords(target.unit))),
+      ],
       rows,
       "Predicted gain over each baseline, with 90 % intervals",
     ),
-    h("p.about", {}, "Predicted gain in the unit of each target; above 0 the recommended mixture is better."),
+    h("p.about", {}, "Predicted gain; above 0 the recommended mixture is better. ", made),
   ];
 }
 

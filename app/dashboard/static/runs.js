@@ -2,10 +2,10 @@
 
 import { getJson } from "./api.js";
 import { budgetBars } from "./budget.js";
-import { h, nameCell, show, table } from "./dom.js";
+import { h, nameCell, show, table, unitHeading } from "./dom.js";
 import { count, decimal, duration, exact, shortId } from "./format.js";
 import { curl, empty } from "./notices.js";
-import { objectiveOf } from "./objective.js";
+import { describeObjective, objectiveOf } from "./objective.js";
 import { select, selected } from "./query.js";
 import { runActions } from "./run_actions.js";
 import { filterNow, queryOf, showFilters } from "./run_filters.js";
@@ -85,11 +85,16 @@ function withoutAgent({ corpus_hash: corpus, runs }) {
 }
 
 function content(rows, study, changed) {
-  return table(
-    ["Run", "Purpose", "State", "#Seed", "#Parameters", "#Tokens", "#Objective", "#Time", "Note", "Actions"],
-    rows.map((run) => row(run, study, changed)),
-    "Runs of the study",
-  );
+  const { unit, words } = describeObjective(study.targets);
+  const objective = unitHeading("Objective", unit);
+  return [
+    table(
+      ["Run", "Purpose", "State", "#Seed", "#Parameters", "#Tokens", objective, "#Time", "Note", "Actions"],
+      rows.map((run) => row(run, study, changed)),
+      "Runs of the study",
+    ),
+    h("p.about", {}, words),
+  ];
 }
 
 function row(run, study, changed) {

@@ -1,8 +1,9 @@
 // What was measured for the recommended mixture and its baselines, beside what was predicted.
 
-import { h, nameCell, show, table } from "./dom.js";
+import { h, nameCell, show, table, unitHeading } from "./dom.js";
 import { decimal, interval, signed, words } from "./format.js";
 import { curl, empty } from "./notices.js";
+import { describeObjective } from "./objective.js";
 import { axis, draw, nameAxis, plain, place } from "./plot.js";
 
 const VERDICTS = {
@@ -24,12 +25,12 @@ export function create(body) {
       }
       const measured = arms.filter((arm) => arm.mean !== null || arm.predicted !== null);
       const plot = place(describe(arms), 96 + 58 * measured.length);
-      const unit = new Set(study.targets.map((target) => target.unit)).size === 1 ? words(study.targets[0].unit) : "";
-      const rebuilt = show(body, verification, () => [
-        verdicts(verification),
-        h("div.chart-and-table", {}, plot, h("div", {}, numbers(verification))),
+      const objective = describeObjective(study.targets, recommendation);
+      const rebuilt = show(body, [verification, objective], () => [
+        verdicts(verification, objective.unit),
+        h("div.chart-and-table", {}, plot, h("div", {}, numbers(verification, objective))),
       ]);
-      if (rebuilt) await draw(plot, (theme) => picture(measured, unit, theme));
+      if (rebuilt) await draw(plot, (theme) => picture(measured, objective.unit, theme));
     },
   };
 }
@@ -55,7 +56,7 @@ export function verdictTag(verdict) {
   return h(`span.tag.${kind}`, {}, `${sign} ${text}`);
 }
 
-function verdicts(verification) {
+function verdicts(verification, unit) {
   return h(
     "ul.verdicts",
     {},
@@ -70,7 +71,7 @@ function verdicts(verification) {
           h(
             "span.about",
             {},
-            ` recommended − ${words(contrast.baseline)} = ${signed(contrast.difference)}, `,
+            ` recommended − ${words(contrast.baseline)} = ${signed(contrast.difference)}${unit && ` ${unit}`}, `,
             `95 % interval [${signed(contrast.low)}, ${signed(contrast.high)}]`,
           ),
       ),
@@ -140,7 +141,7 @@ function picture(arms, unit, theme) {
   };
 }
 
-function numbers(verification) {
+function numbers(verification, { unit, words: made }) {
   const rows = verification.arms.map((arm) =>
     h(
       "tr",
@@ -153,10 +154,11 @@ function numbers(verification) {
   );
   return [
     table(
-      ["Mixture", "#Seeds", "#Measured ± s.e.", "#Predicted [90 %]"],
+      ["Mixture", "#Seeds", unitHeading("Measured ± s.e.", unit), unitHeading("Predicted [90 %]", unit)],
       rows,
       "Measured and predicted objective of each mixture",
     ),
+    h("p.about", {}, made),
     !verification.done && h("p.about", {}, "Verification runs are still being trained."),
   ];
 }

@@ -2,10 +2,11 @@
 
 import { action } from "./actions.js";
 import { getJson, postJson } from "./api.js";
-import { choice, h, nameCell, show, table } from "./dom.js";
+import { choice, h, nameCell, show, table, unitHeading } from "./dom.js";
 import { count, decimal, epochs, interval, percent, shortId, time, times, words } from "./format.js";
 import { jobNotice } from "./job.js";
 import { curl, empty } from "./notices.js";
+import { describeObjective, measureWords } from "./objective.js";
 import { axis, draw, nameAxis, plain, place } from "./plot.js";
 import { select } from "./query.js";
 
@@ -23,10 +24,10 @@ export function create(body, controls, changed) {
       const ready = recommendation?.state === "succeeded" ? recommendation : null;
       const chart = await getJson(`/charts/studies/${study.id}/weights`, { recommendation: ready?.id });
       const plot = place(describe(chart), Math.max(150, 70 + chart.bars.length * (chart.bars.length > 20 ? 26 : 50)));
-      const rebuilt = show(body, [chart, recommendation, context.fit?.id], () => [
+      const rebuilt = show(body, [chart, recommendation, context.fit?.id, study.targets], () => [
         recommendation === null ? next(context) : progress(recommendation, changed),
         h("div.chart-and-table", {}, plot, h("div", {}, numbers(chart))),
-        ready && predictions(ready),
+        ready && predictions(ready, study),
       ]);
       if (rebuilt) await draw(plot, (theme) => picture(chart, theme));
     },
@@ -177,22 +178,33 @@ function epochCaps({ max_epochs: most, max_epochs_each: each, target_tokens: tok
   return `Cap: ${caps.join(", ")} in ${count(tokens)} training tokens.`;
 }
 
-function predictions(recommendation) {
+function predictions(recommendation, study) {
+  const own = recommendation.predictions.recommended?.targets ?? {};
+  const targets = study.targets.filter((target) => target.name in own);
   const rows = Object.entries(recommendation.predictions).map(([name, predicted]) =>
     h(
       "tr",
       {},
       nameCell(words(name)),
       h("td.number", {}, interval(predicted.objective)),
-      Object.values(predicted.targets).map((target) => h("td.number", {}, decimal(target.mean))),
+      targets.map((target) => h("td.number", {}, decimal(predicted.targets[target.name]?.mean))),
     ),
   );
-  const targets = Object.keys(recommendation.predictions.recommended?.targets ?? {});
   if (rows.length === 0) return null;
+  const { unit, words: made } = describeObjective(study.targets, recommendation);
   return h(
     "details",
     { open: targets.length <= 12 },
     h("summary", {}, "Predicted losses of each mixture, with 90 % intervals"),
-    table(["Mixture", "#Objective", ...targets.map((name) => `#${name}`)], rows, "Predicted losses of each mixture"),
+    table(
+      [
+        "Mixture",
+        unitHeading("Objective", unit),
+        ...targets.map((target) => unitHeading(target.name, measureWords(target))),
+      ],
+      rows,
+      "Predicted losses of each mixture",
+    ),
+    h("p.about", {}, made),
   );
 }

@@ -4,6 +4,7 @@ import { postJson } from "./api.js";
 import { h, nameCell, show, table } from "./dom.js";
 import { decimal, epochs, interval, percent, signed, words } from "./format.js";
 import { empty, failure } from "./notices.js";
+import { describeObjective, measureWords } from "./objective.js";
 import { select, selected } from "./query.js";
 import { canMove, fromText, moved, normalised, toText } from "./simplex.js";
 
@@ -166,21 +167,22 @@ const named = (study, weights) =>
 /** @returns {HTMLElement[]} */
 function answer(read, starts, targets) {
   const [mine, ...others] = read.predictions;
-  const row = (name, of) =>
+  const { unit, words: made } = describeObjective(targets);
+  const row = (name, measure, of) =>
     h(
       "tr",
       {},
-      nameCell(name),
+      nameCell(name, h("bdi", {}, name), measure && [" ", h("span.unit", {}, measure)]),
       h("td.number", {}, h("strong", {}, interval(of(mine)))),
       others.map((other) =>
         h("td.number", {}, decimal(of(other).mean), h("div.about", {}, signed(of(mine).mean - of(other).mean))),
       ),
     );
   const rows = [
-    row("objective", (prediction) => prediction.objective),
+    row("objective", unit, (prediction) => prediction.objective),
     ...targets
       .filter((target) => mine.targets[target.name])
-      .map((target) => row(target.name, (prediction) => prediction.targets[target.name])),
+      .map((target) => row(target.name, measureWords(target), (prediction) => prediction.targets[target.name])),
   ];
   return [
     table(
@@ -191,7 +193,8 @@ function answer(read, starts, targets) {
     h(
       "p.about",
       {},
-      `Under the law ${read.law}. The small numbers are differences: below 0, these weights have the lower loss. `,
+      `Under the law ${read.law}. The small numbers are differences: below 0, these weights have the lower value. `,
+      `${made} `,
       `The nearest measured mixture is ${decimal(mine.distance, 2)} away (sum of absolute differences, 0 to 2).`,
     ),
     mine.far && h("p.notice.warn", {}, "Nothing like these weights was measured: take the numbers with care."),
