@@ -24,7 +24,7 @@ from app.demo.gather import GatheredText
 from app.demo.local_service import local_service
 from app.schemas.runs import RunState
 from proxy_training.spec import ProxySettings
-from tests.waiting import alive, soon
+from tests.waiting import alive, descendants_of, soon
 
 pytestmark = pytest.mark.slow
 
@@ -62,23 +62,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> DemoCorpus:
 def small(corpus: DemoCorpus) -> ProxySettings:
     changes = {"train_tokens": 16_384, "eval_sequences": 8, "measure_at_tokens": (8_192,)}
     return plan.proxy_settings(corpus.corpus_hash).model_copy(update=changes)
-
-
-def processes_of(parent: int) -> dict[int, str]:
-    """The processes below ``parent``, with their command lines."""
-    table: dict[int, tuple[int, str]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                table[int(entry.name)] = (int(status[1]), (entry / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue
-    below, wave = {}, {parent}
-    while wave:
-        wave = {pid for pid, (above, _) in table.items() if above in wave}
-        below |= {pid: table[pid][1] for pid in wave}
-    return below
 
 
 def silent(done: float, what: str) -> None:
@@ -120,9 +103,9 @@ def test_text_becomes_a_verified_recommendation_though_the_agent_is_killed_in_th
         report.write_document(tmp_path / "report.json", corpus, results, {"all": 1.0})
         assert json.loads((tmp_path / "report.json").read_text())["fit"]["chosen_law"] == fit.chosen_law
         pid = service.process.pid
-        below = processes_of(pid)
+        below = descendants_of(pid)
         assert below
-    assert not any(Path(f"/proc/{process}").exists() for process in [pid, *below])
+    assert not any(alive(process) for process in [pid, *below])
 
 
 def kill_the_agent_at_work(client: Client, study_id: UUID, service_pid: int, folder: Path) -> None:
@@ -132,7 +115,7 @@ def kill_the_agent_at_work(client: Client, study_id: UUID, service_pid: int, fol
         for run in client.all_runs(study_id, RunState.LEASED):
             assert run.agent_id is not None
             agent = int(client.get_agent(run.agent_id).name.rpartition("-")[2])  # named by host and process
-            assert agent in processes_of(service_pid)
+            assert agent in descendants_of(service_pid)
             os.kill(agent, signal.SIGSTOP)
             time.sleep(0.5)  # what was on its way has arrived
             waiting = any(run.id.hex in path.name.replace("-", "") for path in folder.rglob("reports/*.json"))
@@ -167,7 +150,7 @@ def test_a_killed_demo_leaves_no_process_behind(corpus, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         service = int(demo.stdout.readline())
-        below = [service, *processes_of(service)]
+        below = [service, *descendants_of(service)]
         assert len(below) >= 3  # the service, its worker, its agent
         demo.kill()
     assert soon(lambda: not any(alive(pid) for pid in below)), [pid for pid in below if alive(pid)]
