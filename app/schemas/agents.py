@@ -9,12 +9,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.schemas.common import Answer, Body, Name
+from app.schemas.common import Answer, Body
+from app.schemas.names import NewName
 from proxy_training.spec import Processor, ProxyResult, ProxySpec, TrajectoryPoint
 
 
 class AgentCreate(Body):
-    name: Name
+    name: NewName
     hostname: str = Field(default="", max_length=300)
     device: str = Field(default="", max_length=300)
 

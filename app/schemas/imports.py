@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.schemas.common import Answer, Body, Name
+from app.schemas.names import NewName
 from app.schemas.skip_reasons import SkipReason
 from app.schemas.studies import Constraints, Objective
 
@@ -41,7 +42,7 @@ class StudyImport(ImportSettings):
     """An import that makes its study: domains, targets, priors and bounds are those of the source."""
 
     create: Literal[True] = Field(default=True, description="a study is made from the source")
-    name: Name
+    name: NewName
     description: str = Field(default="", max_length=10_000)
     objective: Objective = Objective()
     constraints: Constraints | None = Field(default=None, description="those of the source when left out")

@@ -9,13 +9,14 @@ from uuid import UUID
 from pydantic import Field
 
 from app.principal import Scope
-from app.schemas.common import Answer, Body, Moment, Name
+from app.schemas.common import Answer, Body, Moment
+from app.schemas.names import NewName
 
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
 
 
 class KeyCreate(Body):
-    name: Name
+    name: NewName
     scopes: Scopes
     study_id: UUID | None = Field(default=None, description="binds the key to one study; it sees nothing else")
     expires_at: Moment | None = Field(default=None, description="null: never")
@@ -24,7 +25,7 @@ class KeyCreate(Body):
 class KeyUpdate(Body):
     """What is left out stays as it is."""
 
-    name: Name | None = Field(default=None, description="null: as it is")
+    name: NewName | None = Field(default=None, description="null: as it is")
     expires_at: Moment | None = Field(default=None, description="null: never")
 
 

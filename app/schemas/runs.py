@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import Field, FiniteFloat, model_validator
 
 from app.schemas.common import Answer, Body, Moment, Name, NonNegative, Weights
+from app.schemas.names import ExternalId
 from app.schemas.run_fidelity import RunFidelity
 from app.schemas.stages import StageCreate
 from proxy_training.spec import ProxySettings, Stage
@@ -104,9 +105,7 @@ class RunCreate(Body):
     purpose: Purpose = "swarm"
     exclude_from_fit: bool = False
     priority: Priority = 0
-    external_id: str | None = Field(
-        default=None, min_length=1, max_length=300, description="your own name of the run; unique in the study"
-    )
+    external_id: ExternalId | None = Field(default=None, description="your own name of the run; unique in the study")
     losses: dict[Name, FiniteFloat | Loss] | None = Field(
         default=None, description="a number, or a value with its standard error, for each measured target"
     )

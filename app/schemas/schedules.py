@@ -9,8 +9,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.schemas.common import Answer, Body, Name
+from app.schemas.common import Answer, Body
 from app.schemas.jobs import JobState
+from app.schemas.names import NewName
 
 
 class Missed(StrEnum):
@@ -43,7 +44,7 @@ TimeZone = Annotated[str, Field(max_length=100, description="a name of the IANA 
 class ScheduleCreate(Body):
     """``settings`` are those of the kind: ``top-up``, ``refit`` or ``import``."""
 
-    name: Name
+    name: NewName
     kind: str = Field(max_length=50, description="what is done: top-up, refit or import")
     cron: Cron
     time_zone: TimeZone = "UTC"
@@ -55,7 +56,7 @@ class ScheduleCreate(Body):
 class SchedulePatch(Body):
     """What is left out stays as it is. ``enabled`` false pauses the schedule."""
 
-    name: Name | None = None
+    name: NewName | None = None
     cron: Cron | None = None
     time_zone: TimeZone | None = None
     missed: Missed | None = None

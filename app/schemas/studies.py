@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat
 
 from app.schemas.budgets import BudgetRead
 from app.schemas.common import Answer, Body, Name, NonNegative
+from app.schemas.names import NewName
 from app.schemas.wishes import Constraints, Objective
 
 
@@ -50,7 +51,7 @@ class Budget(Body):
 
 
 class StudyCreate(Body):
-    name: Name
+    name: NewName
     description: str = Field(default="", max_length=10_000)
     domains: list[DomainIn] = Field(min_length=1, max_length=1000)
     targets: list[TargetIn] = Field(min_length=1, max_length=2000)
@@ -62,7 +63,7 @@ class StudyCreate(Body):
 class StudyPatch(Body):
     """What is left out or null stays as it is; what is given replaces the whole field."""
 
-    name: Name | None = None
+    name: NewName | None = None
     description: str | None = Field(default=None, max_length=10_000)
     objective: Objective | None = None
     constraints: Constraints | None = None

@@ -17,6 +17,7 @@ from uuid import UUID
 from app.errors import InvalidRequest, listed
 from app.ids import new_id
 from app.models import DomainSet, Study
+from app.schemas.names import fault_of
 from app.schemas.studies import DomainIn
 
 # Normalised shares sum to 1 but for float rounding.
@@ -98,7 +99,7 @@ def with_priors(domains: Sequence[DomainIn]) -> list[DomainIn]:
     Raises:
         InvalidRequest: a name given twice, priors or token counts of some domains only.
     """
-    check_unique("domains", [domain.name for domain in domains])
+    check_names("domains", [domain.name for domain in domains])
     if any(domain.prior is not None for domain in domains):
         shares, what = [domain.prior for domain in domains], "prior"
     elif any(domain.available_tokens is not None for domain in domains):
@@ -123,8 +124,8 @@ def with_priors(domains: Sequence[DomainIn]) -> list[DomainIn]:
     return [d.model_copy(update={"prior": share / total}) for d, share in zip(domains, known, strict=True)]
 
 
-def check_unique(field: str, names: Sequence[str]) -> None:
-    """Refuse a name that is given twice.
+def check_names(field: str, names: Sequence[str]) -> None:
+    """Refuse a name that cannot be shown, and one that is given twice.
 
     Raises:
         InvalidRequest: saying where.
@@ -133,4 +134,16 @@ def check_unique(field: str, names: Sequence[str]) -> None:
     for i, name in enumerate(names):
         if name in seen:
             raise InvalidRequest.of(f"{field}.{i}.name", f"{name!r} is named twice", "a different name for each")
+        check_name(f"{field}.{i}.name", name)
         seen.add(name)
+
+
+def check_name(field: str, name: str) -> None:
+    """Refuse a name that cannot be shown.
+
+    Raises:
+        InvalidRequest: saying what is wrong with it.
+    """
+    fault = fault_of(name)
+    if fault is not None:
+        raise InvalidRequest.of(field, fault)

@@ -16,16 +16,15 @@ from app.errors import InvalidRequest
 from app.formats.errors import FormatError
 from app.formats.imports.base import ImportedPoint, ImportedRun, LeftOut, Record
 from app.formats.imports.run_fields import (
-    MAX_EXTERNAL_ID,
     MAX_MODEL_PARAMS,
     MAX_NAME,
     MAX_TRAIN_TOKENS,
     count,
-    is_storable,
     seed_of,
 )
 from app.formats.weight_columns import DEFAULT_TOLERANCE
 from app.schemas.imports import ImportSettings
+from app.schemas.names import MAX_EXTERNAL_ID, fault_of
 from app.schemas.run_fidelity import RunFidelity
 from app.schemas.skip_reasons import SkipReason
 from app.services.import_tally import Tally
@@ -114,12 +113,8 @@ class Check:
             external_id = self.wanted.id_prefix + record.external_id
             if isinstance(record, LeftOut):
                 self._leave(external_id, record.reason, record.detail)
-            elif not is_storable(external_id, MAX_EXTERNAL_ID):
-                self._leave(
-                    repr(external_id[:50]),
-                    SkipReason.WRONG_FIELD,
-                    f"{record.place}: its id must have 1 to {MAX_EXTERNAL_ID} characters, all of which can be shown",
-                )
+            elif (fault := _fault_of_id(external_id)) is not None:
+                self._leave(repr(external_id[:50]), SkipReason.WRONG_FIELD, f"{record.place}: its id {fault}")
             else:
                 self._take(external_id, record)
 
@@ -222,6 +217,12 @@ class Check:
                 continue
             stderrs[j] = error
         return stderrs
+
+
+def _fault_of_id(external_id: str) -> str | None:
+    if len(external_id) > MAX_EXTERNAL_ID:
+        return f"has {len(external_id)} characters; it may have {MAX_EXTERNAL_ID}"
+    return fault_of(external_id)
 
 
 class _Refused(Exception):

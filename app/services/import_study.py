@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from app.errors import InvalidRequest
 from app.formats.imports.base import Reading
 from app.schemas.imports import StudyImport
+from app.schemas.names import fault_of
 from app.schemas.studies import Constraints, DomainIn, StudyCreate, TargetIn
 
 
@@ -39,7 +40,7 @@ def study_of(wanted: StudyImport, reading: Reading) -> StudyCreate:
 def _domains(wanted: StudyImport, reading: Reading) -> list[DomainIn]:
     found: dict[str, DomainIn] = {}
     for each in reading.domains:
-        name = _printable(wanted.rename_domains.get(each.name, each.name), "domain")
+        name = _shown(wanted.rename_domains.get(each.name, each.name), "domain")
         domain = DomainIn(
             name=name,
             available_tokens=each.available_tokens,
@@ -54,7 +55,7 @@ def _domains(wanted: StudyImport, reading: Reading) -> list[DomainIn]:
 def _targets(wanted: StudyImport, reading: Reading) -> list[TargetIn]:
     found: dict[str, TargetIn] = {}
     for each in reading.targets:
-        name = _printable(wanted.rename_targets.get(each.name, each.name), "target")
+        name = _shown(wanted.rename_targets.get(each.name, each.name), "target")
         found.setdefault(
             name,
             TargetIn(name=name, unit=each.unit, direction=each.direction, weight=each.weight, family=each.family),
@@ -73,7 +74,8 @@ def _bounds(wanted: StudyImport, bounds: Mapping[str, float | None]) -> dict[str
     return {wanted.rename_domains.get(name, name): bound for name, bound in bounds.items() if bound is not None}
 
 
-def _printable(name: str, what: str) -> str:
-    if not name.isprintable():
-        raise InvalidRequest.of("source", f"{what} {name[:100]!r} holds a character that cannot be shown")
+def _shown(name: str, what: str) -> str:
+    fault = fault_of(name)
+    if fault is not None:
+        raise InvalidRequest.of("source", f"the name of a {what} {fault}")
     return name

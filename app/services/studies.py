@@ -30,7 +30,7 @@ from app.schemas.studies import (
 )
 from app.services.access import check_study, check_unbound, visible
 from app.services.budgets import budget_of
-from app.services.domain_versions import check_unique, domains_in, new_version, with_priors
+from app.services.domain_versions import check_names, domains_in, new_version, with_priors
 from app.services.events import record
 from app.services.mixtures import targets_of
 from app.services.observations import count_stranded
@@ -57,7 +57,7 @@ def create_study(session: Session, body: StudyCreate, now: datetime) -> StudyRea
 def add_study(session: Session, body: StudyCreate, now: datetime) -> Study:
     """As :func:`create_study`, for an import that stores its runs in the same transaction: the caller commits."""
     check_unbound(session, "create a study")
-    check_unique("targets", [target.name for target in body.targets])
+    check_names("targets", [target.name for target in body.targets])
     check_target_weights(target.weight for target in body.targets)
     domains = with_priors(body.domains)
     study = Study(

@@ -17,6 +17,7 @@ from app.schemas.common import Page
 from app.schemas.runs import RunSource
 from app.schemas.studies import TargetIn
 from app.schemas.targets import TargetPatch, TargetRead
+from app.services.domain_versions import check_name
 from app.services.events import record
 from app.services.pages import page
 from app.services.studies import check_target_weights, find_study
@@ -45,8 +46,10 @@ def add_target(session: Session, study_id: UUID, body: TargetIn, now: datetime) 
     """A further target, behind the others. Runs and fits of before know nothing of it.
 
     Raises:
+        InvalidRequest: a name that cannot be shown.
         Conflict: the study has a target of this name, or as many as it may have.
     """
+    check_name("name", body.name)
     study = find_study(session, study_id, for_update=True)
     if any(target.name == body.name for target in study.targets):
         raise Conflict(f"study {study.id} has a target {body.name!r} already; change that, or take another name")

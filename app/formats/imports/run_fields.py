@@ -7,7 +7,6 @@ from typing import Any
 
 from app.formats.errors import FormatError
 
-MAX_EXTERNAL_ID = 300
 MAX_NAME = 200
 MAX_MODEL_PARAMS = 10**15
 MAX_TRAIN_TOKENS = 10**18
@@ -24,11 +23,6 @@ def number(value: Any) -> float | None:
         return float(value)
     except (ValueError, OverflowError):
         return None
-
-
-def is_storable(text: str, most: int) -> bool:
-    """Whether a name can be stored and shown: not empty, not too long, no control character."""
-    return 0 < len(text) <= most and text.isprintable()
 
 
 def count(value: float | None, most: int, what: str) -> int | None:
