@@ -170,11 +170,9 @@ function numbers(chart) {
 
 /** @returns {string} how often domains may be seen, in words */
 function epochCaps({ max_epochs: most, max_epochs_each: each, target_tokens: tokens }) {
-  const caps = Object.entries(each).map(([domain, passes]) => `${decimal(passes, 1)} of ${domain}`);
-  if (most === null && caps.length === 0) return "No epoch cap is set.";
-  const others = caps.length > 0 ? "each other domain" : "each domain";
-  if (most !== null) caps.push(`${decimal(most, 1)} epochs of ${others}`);
-  else caps[0] = caps[0].replace(" of ", " epochs of ");
+  const caps = Object.entries(each).map(([domain, passes]) => `${decimal(passes, 1)} epochs of ${domain}`);
+  if (most !== null) caps.push(`${decimal(most, 1)} epochs of ${caps.length > 0 ? "each other" : "each"} domain`);
+  if (caps.length === 0) return "No epoch cap is set.";
   return `Cap: ${caps.join(", ")} in ${count(tokens)} training tokens.`;
 }
 
@@ -195,7 +193,7 @@ function predictions(recommendation, study) {
   return h(
     "details",
     { open: targets.length <= 12 },
-    h("summary", {}, "Predicted losses of each mixture, with 90 % intervals"),
+    h("summary", {}, "Predicted losses of each mixture, the objective with its 90 % interval"),
     table(
       [
         "Mixture",
