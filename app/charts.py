@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from app.loss_units import objective_unit
 from app.schemas.common import Answer
 from app.schemas.fits import FitRead, OutOfFoldPoint, OutOfFoldRead, TargetFidelity
 from app.schemas.recommendations import DomainWeight, RecommendationRead
@@ -194,8 +195,9 @@ def _fidelity(fit: FitRead, law: str, target: str | None) -> TargetFidelity | No
 
 def _unit(target: str | None, targets: Sequence[TargetIn]) -> str:
     """The unit of a target; of the objective, when all of its targets share one."""
-    units = {entry.unit for entry in targets if target in (None, entry.name) and (target or entry.weight > 0)}
-    return units.pop() if len(units) == 1 else ""
+    if target is None:
+        return objective_unit(targets)
+    return next((entry.unit for entry in targets if entry.name == target), "")
 
 
 def _range(values: Iterable[float]) -> tuple[float, float]:

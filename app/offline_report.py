@@ -14,7 +14,7 @@ from rich.table import Table
 
 from app.formats.swarm_folder import Swarm
 from app.offline import Answers, TrustedLaw, odd_runs
-from app.report_parts import show_law, show_shares, show_swarm
+from app.report_parts import mean_of, show_law, show_shares, show_swarm
 from app.terminal import number, say
 from mixers.fidelity import Comparison
 from mixers.learning_curve import CurvePoint
@@ -23,18 +23,19 @@ from mixers.learning_curve import CurvePoint
 def show_comparison(console: Console, swarm: Swarm, comparison: Comparison) -> None:
     """One table: a law a row, out of fold; under it why laws were skipped, and which one was chosen."""
     show_swarm(console, swarm, swarm.remarks + odd_runs(comparison))
+    targets = swarm.runs.targets
     console.print(_fidelity_table(comparison))
     say(
         console,
-        "All but the coverage are of the objective, the weighted mean of the targets, inside of each scale; regret is "
-        "the loss of the run that a law ranks first above the best run. --json has each target.",
+        f"All but the coverage are of the objective, {mean_of(targets, targets.weights)}, inside of each scale; regret "
+        "is the loss of the run that a law ranks first above the best run. --json has each target.",
     )
     say(console, _noise_sentence(comparison))
     for report in comparison.reports:
         if report.skipped is not None:
             say(console, f"Skipped {report.law}: {report.skipped}.")
         elif report.shares is not None and report.law == "auto":
-            show_shares(console, report, swarm.runs.targets)
+            show_shares(console, report, targets)
             say(console, f"Price of the choice: {comparison.price_of(report)}.")
     say(console, f"Chosen law: {comparison.choice}: {comparison.reason}.")
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from app.loss_units import titled
 from app.offline import TrustedLaw
 from app.recommendation_rows import TargetRows, WeightRow, distinct_mixtures
+from app.report_parts import titled_objective, unit_of_mean
 from app.terminal import number
 from mixers.agreement import objective_values
 from mixers.baselines import BEST_MEASURED, RECOMMENDED
@@ -74,7 +76,7 @@ def draw_objective(axes: Axes, problem: Problem, best: Recommendation) -> None:
         )
     axes.axvline(best.predictions[RECOMMENDED].objective_mean, color=_BLUE, linewidth=0.8, linestyle=":")
     what = "weighted mean of the targets" if problem.worst is None else "worst excess"
-    axes.set(title="Predicted objective, 90 % intervals", xlabel=f"{what} (lower is better)")
+    axes.set(title="Predicted objective, 90 % intervals", xlabel=f"{titled_objective(what, problem)}, lower is better")
     axes.set_yticks(range(len(labels)), [textwrap.fill(label, _LONGEST_NAME) for label in labels.values()])
     _finish_rows(axes, len(labels))
 
@@ -111,7 +113,7 @@ def draw_fidelity(axes: Axes, law: TrustedLaw, problem: Problem) -> None:
     """The measured objective of every run against the prediction of a law that had not seen its mixture."""
     axes.set(
         title=f"Unseen runs (Spearman {number(law.report.objective.spearman, 3)})",
-        xlabel="predicted weighted mean of the targets",
+        xlabel=titled("predicted weighted mean of the targets", unit_of_mean(problem.targets, problem.weights)),
         ylabel="measured",
     )
     axes.grid()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.formats.swarm_folder import Swarm
+from app.loss_units import titled, words
 from app.offline import Recommended, TrustedLaw
 from app.offline_wishes import Question
 from app.price_words import price_words
@@ -25,7 +26,7 @@ from app.recommendation_rows import (
     target_rows,
     weight_rows,
 )
-from app.report_parts import show_law, show_shares, show_swarm
+from app.report_parts import mean_of, show_law, show_shares, show_swarm, titled_objective
 from app.terminal import number, say
 from mixers.baselines import BEST_MEASURED, RECOMMENDED
 from mixers.laws.calibrated import Z90
@@ -79,7 +80,7 @@ def show_recommendation(console: Console, swarm: Swarm, law: TrustedLaw, questio
 def _minimised(problem: Problem) -> str:
     worst, limit = problem.worst, problem.not_worse
     if worst is None:
-        what = "the weighted mean of the targets"
+        what = mean_of(problem.targets, problem.weights)
     else:
         unit = ", in standard deviations over the runs" if worst.in_spreads else ""
         what = f"the largest excess of a {_one_of(worst.level)} over the {_plain(worst.reference)} mixture{unit}"
@@ -145,7 +146,7 @@ def _about_weights(problem: Problem, best: Recommendation) -> list[str]:
 
 def _objective_table(problem: Problem, best: Recommendation) -> Table:
     what = "objective" if problem.worst is None else "worst excess"
-    table = _table("mixture", f"Predicted {what} (lower is better)")
+    table = _table("mixture", f"{titled_objective(f'Predicted {what}', problem)}, lower is better")
     for column in ("mean", "90 % interval", "gain", "90 % interval"):
         table.add_column(column, justify="right")
     for name, label in distinct_mixtures(best).items():
@@ -160,7 +161,11 @@ def _objective_table(problem: Problem, best: Recommendation) -> Table:
 
 def _targets_table(rows: TargetRows, mixtures: list[str]) -> Table:
     """The recommended mixture with its interval; of the baselines the means, or the table would be too wide."""
-    table = _table(rows.what, f"Predicted {'targets' if rows.what == 'target' else 'families (as losses)'}")
+    what = "targets" if rows.what == "target" else "families, as losses"
+    mixed = len(set(rows.units)) > 1
+    table = _table(rows.what, f"Predicted {what if mixed else titled(what, rows.units[0])}")
+    if mixed:
+        table.add_column("unit")
     table.add_column("weight", justify="right")
     table.add_column("recommended", justify="right")
     baselines = [name for name in mixtures if name != RECOMMENDED]
@@ -170,7 +175,8 @@ def _targets_table(rows: TargetRows, mixtures: list[str]) -> Table:
     for i, name in enumerate(rows.names):
         interval_half = Z90 * own.std[i]
         means = [f"{rows.predictions[baseline].mean[i]:.3f}" for baseline in baselines]
-        table.add_row(name, f"{rows.weights[i]:.3f}", f"{own.mean[i]:.3f} +- {interval_half:.3f}", *means)
+        unit = [words(rows.units[i]) or "-"] if mixed else []
+        table.add_row(name, *unit, f"{rows.weights[i]:.3f}", f"{own.mean[i]:.3f} +- {interval_half:.3f}", *means)
     table.caption = "+-: half of the 90 % interval; --json has those of the baselines"
     if rows.what == "family" or rows.left_out:
         table.caption += ", and all targets"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from app.loss_units import shared_unit
 from mixers.baselines import RECOMMENDED
 from mixers.constraints import ConstraintKind
 from mixers.laws import CalibratedLaw
@@ -102,6 +103,7 @@ class TargetRows:
         what: ``target`` or ``family``. weights: of each in the objective, with a sum of 1. left_out: rows that are not
             here.
         predictions: of each mixture, shape (r,). gains: over each baseline, above 0 where the recommended is better.
+        units: of each, shape (r,); empty where a family has several.
     """
 
     what: str
@@ -109,6 +111,7 @@ class TargetRows:
     weights: Float[np.ndarray, " r"]
     predictions: dict[str, Prediction]
     gains: dict[str, Prediction]
+    units: tuple[str, ...]
     left_out: int = 0
 
     def most_moving(self) -> TargetRows:
@@ -123,6 +126,7 @@ class TargetRows:
             self.weights[keep],
             {name: Prediction(one.mean[keep], one.std[keep]) for name, one in self.predictions.items()},
             {name: Prediction(one.mean[keep], one.std[keep]) for name, one in self.gains.items()},
+            tuple(self.units[i] for i in keep),
             len(self.names) - MOST_ROWS,
         )
 
@@ -138,15 +142,16 @@ def target_rows(law: FittedLaw, problem: Problem, best: Recommendation) -> Targe
             for name, mixture in best.predictions.items()
         }
         gains = {name: gain.targets for name, gain in best.gains.items()}
-        return TargetRows("target", targets.names, problem.weights, shown, gains)
+        return TargetRows("target", targets.names, problem.weights, shown, gains, targets.units)
     matrix = family_matrix(targets)
     of = {name: _of_rows(law, mixture.targets, matrix) for name, mixture in best.predictions.items()}
     gains = {
         name: Prediction(of[name].mean - of["recommended"].mean, np.hypot(of[name].std, of["recommended"].std))
         for name in best.gains
     }
-    members = (matrix > 0).astype(float)
-    return TargetRows("family", families, members @ problem.weights, of, gains)
+    members = matrix > 0
+    units = tuple(shared_unit(unit for unit, there in zip(targets.units, row, strict=True) if there) for row in members)
+    return TargetRows("family", families, members.astype(float) @ problem.weights, of, gains, units)
 
 
 def _of_rows(law: FittedLaw, predicted: Prediction, matrix: Float[np.ndarray, "r t"]) -> Prediction:
@@ -177,4 +182,5 @@ def _same(p: np.ndarray, q: np.ndarray) -> bool:
 def runs_of(runs: Observations, p: Float[np.ndarray, " k"]) -> list[str]:
     """The names of the runs that trained the mixture ``p``, those of the largest scale first."""
     same = np.flatnonzero(np.abs(runs.p - p).max(axis=1) < _AT_BOUND)
-    return [runs.run_ids[i] for i in same[np.argsort(-runs.scale_groups[same], kind="stable")]]
+    largest_first = same[np.argsort(-runs.scale_groups[same], kind="stable")]
+    return list(dict.fromkeys(runs.of_run[i] for i in largest_first))

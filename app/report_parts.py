@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rich.console import Console
 
 from app.formats.remarks import Remarks
 from app.formats.swarm_folder import Swarm
+from app.loss_units import mean_words, shared_unit, titled
 from app.offline import TrustedLaw
 from app.recommendation_rows import MOST_ROWS
 from app.terminal import number, say
 from mixers.law_report import LawReport
+from mixers.problem import Problem
 from mixers.types import Targets
 
 
@@ -49,6 +52,26 @@ def show_shares(console: Console, report: LawReport, targets: Targets) -> None:
         return
     for name, reason in zip(targets.names, report.shares.reasons, strict=True):
         say(console, f"  {name}: {reason}.")
+
+
+def mean_of(targets: Targets, weights: np.ndarray) -> str:
+    """What the weighted mean of ``targets`` is made of. ``weights`` has shape (t,)."""
+    counted = weights > 0
+    maximised = bool((counted & np.asarray(targets.maximised)).any())
+    return mean_words([unit for unit, counts in zip(targets.units, counted, strict=True) if counts], maximised)
+
+
+def unit_of_mean(targets: Targets, weights: np.ndarray) -> str:
+    """The unit of the weighted mean of ``targets``; empty where they do not share one. ``weights`` has shape (t,)."""
+    return shared_unit(unit for unit, weight in zip(targets.units, weights, strict=True) if weight > 0)
+
+
+def titled_objective(name: str, problem: Problem) -> str:
+    """``name`` with the unit of what is minimised, where that has one."""
+    worst = problem.worst
+    if worst is not None and worst.in_spreads:
+        return f"{name} (standard deviations)"
+    return titled(name, unit_of_mean(problem.targets, problem.weights))
 
 
 def _count(many: int, what: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 from rich.console import Console
 
+from app.loss_units import words
 from app.online.output import count, mixture, table, when
 from app.schemas.agents import AgentRead
 from app.schemas.run_fidelity import RunFidelity
@@ -14,7 +15,7 @@ from app.schemas.runs import AttemptRead, RunRead, RunsCreated, RunState
 from app.schemas.studies import RunsWithoutAgent
 from app.terminal import number, say
 
-RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">losses", "source", "ended")
+RUN_COLUMNS = ("id", "state", "name", "purpose", ">params", ">tokens", ">targets measured", "source", "ended")
 AGENT_COLUMNS = ("id", "name", "state", "host", "device", ">corpora", ">runs", "last seen")
 LOSS_COLUMNS = ("target", ">value", ">standard error", "unit", ">also")
 _ERROR_LENGTH = 200
@@ -106,11 +107,6 @@ def _loss(story: RunStory, name: str) -> Sequence[str]:
     there = (getattr(story.run, other) or {}).get(name) if other else None
     also = f"{number(there.value)} {words(other)}" if other and there else "-"
     return (name, number(one.value), number(one.stderr), words(unit) or "-", also)
-
-
-def words(unit: str) -> str:
-    """bits_per_byte as people write it."""
-    return unit.replace("_", " ")
 
 
 def _attempt(attempt: AttemptRead) -> Sequence[str]:

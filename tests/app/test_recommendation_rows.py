@@ -42,8 +42,10 @@ def test_of_many_targets_those_that_move_the_objective_are_shown() -> None:
         weights,
         {"recommended": Prediction(nothing, nothing)},
         {"natural": Prediction(gain, nothing)},
+        tuple(f"unit_{i}" for i in range(count)),
     ).most_moving()
     assert rows.names == tuple(f"t{i}" for i in range(2, count - 1))
+    assert rows.units == tuple(f"unit_{i}" for i in range(2, count - 1))
     assert rows.left_out == 3
     assert rows.gains["natural"].mean.tolist() == gain[2:-1].tolist()
 

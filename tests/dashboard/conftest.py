@@ -61,7 +61,10 @@ def running(folder: Path) -> Iterator[Service]:
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_SECONDS) as api:
+        # Both ends close what idles for 5 s: a test that has waited must not send into a connection that just went.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_SECONDS, limits=fresh) as api:
             assert soon(lambda: _answers(api)), "the application does not answer"
             yield Service(url, settings, api, _log_in(url))
         server.should_exit = True

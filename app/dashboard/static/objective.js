@@ -38,23 +38,22 @@ export function measureWords(target) {
  * @returns {{unit: string, words: string}} the unit is empty where the targets do not share a known one
  */
 export function describeObjective(targets, recommendation = null) {
+  const asked = recommendation?.objective;
   const shares = recommendation?.details?.target_weights;
   const counted = targets.filter((target) => (shares ? (shares[target.name] ?? 0) : target.weight) > 0);
-  const units = [...new Set(counted.map((target) => target.unit))];
-  const asked = recommendation?.objective;
-  if (asked?.minimise_worst && asked.worst_in_spreads) {
-    return { unit: "standard deviations", words: `Objective: ${excess(asked)}, in standard deviations over the runs; lower is better.` };
-  }
+  const units = [...new Set(counted.map((target) => unitWords(target.unit)))];
+  const unit = asked?.worst_in_spreads ? "standard deviations over the runs" : units.length === 1 ? units[0] : "";
   const what = asked?.minimise_worst ? excess(asked) : "the weighted mean of the targets";
-  const negative = counted.some((target) => target.direction === "maximize") ? "; a target to be maximised counts negative" : "";
-  return { unit: units.length === 1 ? unitWords(units[0]) : "", words: `Objective: ${what}${inUnits(units)}; lower is better${negative}.` };
+  const mixed = units.length > 1 && !asked?.worst_in_spreads;
+  const named = mixed ? units.map((each) => each || "unit not given").join(", ") : unit || "unit not given";
+  const negative = counted.some((target) => target.direction === "maximize");
+  return {
+    unit,
+    words:
+      `Objective: ${what}${mixed ? " in their own, mixed units" : ""} (${named}` +
+      `${negative ? "; a target to be maximised counts negative" : ""}). Lower is better.`,
+  };
 }
 
 const excess = ({ worst_by: by, reference }) =>
   `the largest excess of a ${by === "families" ? "family" : "target"} over the ${words(reference ?? "natural")} mixture`;
-
-function inUnits(units) {
-  if (units.length === 1) return unitWords(units[0]) ? `, in ${unitWords(units[0])}` : ", whose unit is not given";
-  const named = units.map((unit) => unitWords(unit) || "one not given");
-  return ` in their own units, which are mixed (${named.join(", ")})`;
-}

@@ -254,10 +254,12 @@ def test_the_report_says_everything_in_tables_of_100_columns(capsys: pytest.Capt
     assert run(["recommend", str(EXAMPLE), *LOG_LINEAR, *asked, *compared]) == 0
     out = capsys.readouterr().out
     for expected in (
-        "Minimised: the weighted mean of the targets plus 0.05 times the KL divergence to the natural mixture plus 0.2 "
-        "times the share of tokens wasted on repeats, with no target worse than natural by more than 0.3.",
+        "Minimised: the weighted mean of the targets (bits per byte) plus 0.05 times the KL divergence to the natural "
+        "mixture plus 0.2 times the share of tokens wasted on repeats, with no target worse than natural by more than 0.3.",
         "Equally good: ",
         "Wasted: ",
+        "Predicted objective (bits per byte), lower is better",
+        "Predicted targets (bits per byte)",
         "natural, current",  # equal mixtures share a line
         "one more million tokens of science_docs",
         "one percentage point less of legal (at least 0.1)",
