@@ -42,6 +42,7 @@ from app.routes import (
     targets,
     weights,
 )
+from app.routes.known_parameters import ONLY_KNOWN
 from app.security import API_PREFIX, HiddenLoginToken, SecurityHeaders
 from app.settings import Settings
 from app.whole_body import WholeBody
@@ -77,9 +78,11 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     app.state.metrics = metrics = Metrics(database)
     app.state.credentials, app.state.rate_limits = credentials, limits
     # /runs/claim must be known before /runs/{run_id}.
-    resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, exports, charts)
+    resources = (agents, studies, domain_sets, bindings, targets, runs, fits, recommendations, weights, charts)
     for routes in (*resources, imports, schedules, events, keys):
-        app.include_router(routes.router, prefix=API_PREFIX)
+        app.include_router(routes.router, prefix=API_PREFIX, dependencies=[ONLY_KNOWN])
+    # What the query of an export may hold depends on its format.
+    app.include_router(exports.router, prefix=API_PREFIX)
     app.include_router(health.router)
     app.openapi = describe(app)
     mount(app)

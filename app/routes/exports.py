@@ -11,13 +11,16 @@ from app.attachments import MEDIA_TYPES, attachment_of
 from app.errors import InvalidRequest
 from app.etags import etag_of
 from app.routes.dependencies import READ, InDatabase, Tagged, problems
+from app.routes.known_parameters import ONLY_KNOWN
 from app.schemas.common import Page
 from app.schemas.exports import ExportFormatRead, ExportRead
+from app.schemas.mixture_choice import WantedMixture
 from app.services import exports
 
 router = APIRouter(tags=["exports"])
 
-_DOWNLOAD = "download"
+# Parameters of the call; all others are options of the format.
+_OWN = frozenset({"download", "mixture"})
 _DOWNLOADS: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES}}}
 
 
@@ -49,7 +52,7 @@ def _given(request: Request) -> dict[str, str]:
     Raises:
         InvalidRequest: one is there twice.
     """
-    pairs = [(name, value) for name, value in request.query_params.multi_items() if name != _DOWNLOAD]
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if name not in _OWN]
     given = dict(pairs)
     twice = next((name for name in given if sum(name == other for other, _ in pairs) > 1), None)
     if twice is not None:
@@ -57,7 +60,7 @@ def _given(request: Request) -> dict[str, str]:
     return given
 
 
-@router.get("/exports", dependencies=READ, responses=problems())
+@router.get("/exports", dependencies=[*READ, ONLY_KNOWN], responses=problems())
 def list_export_formats() -> Page[ExportFormatRead]:
     """List the formats that a recommendation can be written in, and the options of each."""
     return exports.list_formats()
@@ -76,11 +79,15 @@ def export_recommendation(
     request: Request,
     database: InDatabase,
     tag: Tagged,
+    mixture: Annotated[
+        WantedMixture | None,
+        Query(description="left out: the adopted one where this recommendation is adopted, else the recommended one"),
+    ] = None,
     download: Annotated[bool, Query(description="the file itself, or an archive of several")] = False,
 ) -> ExportRead | Response:
     """Write a recommendation for a trainer, with the epochs that it implies and what to know of its weights."""
     with database.read() as session:
-        made = tag(exports.export_recommendation(session, recommendation_id, format_name, _given(request)))
+        made = tag(exports.export_recommendation(session, recommendation_id, format_name, _given(request), mixture))
     return _download(made) if download else made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 from proxy_training.spec import ExactNumbers
 
@@ -29,11 +29,16 @@ def _no_number(value: object) -> object:
 
 
 # Times at either end of the calendar cannot be turned to UTC.
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_no_number),
-    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9999, 12, 31, tzinfo=UTC)),
-]
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def _in_reach(moment: datetime) -> datetime:
+    if not _EARLIEST <= moment <= _LATEST:
+        raise ValueError(f"must be a time from {_EARLIEST:%Y-%m-%d} to {_LATEST:%Y-%m-%d}")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_in_reach)]
 
 # A published mixture is rounded; within this of 1 the service renormalises, beyond it refuses.
 WEIGHT_SUM_TOLERANCE = 0.005
