@@ -6,21 +6,37 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from proxy_training.checkpoint import Checkpoints
 from proxy_training.corpus_read import Corpus
 from proxy_training.engines import ENGINES
 from proxy_training.spec import ProxySpec
 from tests.proxy_training.fake_service import FakeService
 from tests.proxy_training.text_corpora import make_corpus, texts
 from tests.proxy_training.training_cases import STEP_TOKENS, some_runs
-from tests.waiting import soon
+from tests.waiting import PATIENCE_SECONDS, soon, state_of
 
 LONG, SHORT = 100_000, 4  # steps: more than a test waits for, and a moment
+# The command line, which stands still as soon as it has saved a stack, so that it can be killed in the middle.
+STANDS_AFTER_A_SAVE = """
+import os, signal
+from proxy_training.checkpoint import Checkpoints
+
+save = Checkpoints.save
+
+def save_and_stand(checkpoints, state):
+    path = save(checkpoints, state)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return path
+
+Checkpoints.save = save_and_stand
+from app.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +53,10 @@ class Agents:
         self.folder = folder
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, service: FakeService, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "app.cli", "agent", "--server", service.url, "--lease-seconds", "1"]
+    def start(
+        self, service: FakeService, *options: str, program: Sequence[str] = ("-m", "app.cli")
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, *program, "agent", "--server", service.url, "--lease-seconds", "1"]
         command += ["--corpus", str(self._corpus.folder), "--spool", str(self.folder), *options]
         variables = {**os.environ, "MIXWRIGHT_API_KEY": "secret", "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
@@ -81,9 +99,9 @@ def test_sigterm_gives_the_leases_back_and_ends_well(
 ) -> None:
     service = serve(some_runs(corpus, 3, steps=LONG))
     process = agents.start(service)
-    assert soon(lambda: any(run.progress_tokens for run in service.runs.values()), 60)
+    assert soon(lambda: any(run.progress_tokens for run in service.runs.values()))
     process.terminate()
-    _, log = process.communicate(timeout=20)
+    _, log = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert service.states() == ["queued"] * 3
     assert "Traceback" not in log
@@ -93,17 +111,16 @@ def test_sigterm_gives_the_leases_back_and_ends_well(
 def test_after_kill_9_another_agent_goes_on_and_no_file_is_half_written(
     agents: Agents, corpus: Corpus, serve: Callable[[list[ProxySpec]], FakeService]
 ) -> None:
-    # Long enough that the first agent saves its stack, short enough that the second one ends it.
-    specs = some_runs(corpus, 2, steps=300, measure_at_tokens=(100 * STEP_TOKENS,))
+    specs = some_runs(corpus, 2, steps=600, measure_at_tokens=(100 * STEP_TOKENS,))
     service = serve(specs)
-    first = agents.start(service, "--checkpoint-seconds", "0.2")
-    assert soon(lambda: any(path.suffix == ".npz" for path in files_in(agents.folder)), 60)
+    first = agents.start(service, "--checkpoint-seconds", "0.1", program=("-c", STANDS_AFTER_A_SAVE))
+    assert soon(lambda: state_of(first.pid) == "T")
     first.kill()
     first.communicate()
-    for path in files_in(agents.folder):
-        if path.suffix != ".part":  # a part is never taken for the whole
-            with np.load(path, allow_pickle=False) as saved:
-                assert saved["parameters"].shape[0] == 2
+    (saved,) = [path for path in files_in(agents.folder) if path.suffix == ".stack"]
+    state = Checkpoints(saved.parent).find(specs, "fp32")
+    assert state is not None
+    assert state.parameters.shape[0] == 2
     second = agents.start(service, "--exit-when-idle", "1.5")
     _, log = second.communicate(timeout=120)
     assert second.returncode == 0
@@ -113,7 +130,7 @@ def test_after_kill_9_another_agent_goes_on_and_no_file_is_half_written(
     for run in service.runs.values():
         assert run.result is not None
         measured = [point["train_tokens"] for point in run.result["trajectory"]]
-        assert measured == [100 * STEP_TOKENS, 300 * STEP_TOKENS]
+        assert measured == [100 * STEP_TOKENS, 600 * STEP_TOKENS]
 
 
 @pytest.fixture
