@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from itertools import takewhile
+from typing import NamedTuple
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -20,7 +21,7 @@ from app.db import Database
 from app.event_streams import HEARTBEAT, event_text
 from app.one_reader import OneReader, changes, wake
 from app.schemas.events import EventRead
-from app.services.event_log import Place, View, place_of, present_end, read_after, shown
+from app.services.event_log import Place, View, is_ahead, place_of, present_end, read_after, shown
 
 _PAGE = 500
 _REMEMBERED = 5000
@@ -28,6 +29,14 @@ _REMEMBERED = 5000
 _LONGEST_SECONDS = 900.0
 _EVERYTHING = View(None, True)
 _NOWHERE = Place(2**63, 0)
+_REMARK = ": {} lies ahead of the log, as after the restore of an older backup; what is new from now on follows\n"
+
+
+class Start(NamedTuple):
+    """Where a listener starts, and a comment for it, with its line end, where that is not where it wanted to."""
+
+    here: Place
+    remark: str = ""
 
 
 class EventWatch:
@@ -45,21 +54,30 @@ class EventWatch:
         self._from = self._head = _NOWHERE
         self._changed = asyncio.Event()
 
-    async def end(self) -> Place:
-        """Where a listener starts that wants what is new."""
-        return await run_sync(self._read_end)
+    async def start(self, after: Place | None) -> Start:
+        """Where a listener starts that has read everything up to ``after``, or that wants what is new."""
+        return await run_sync(self._read_start, after)
+
+    def _read_start(self, after: Place | None) -> Start:
+        with self._database.read() as session:
+            if after is None:
+                return Start(present_end(session))
+            if not is_ahead(session, after):
+                return Start(after)
+            return Start(present_end(session), _REMARK.format(after))
 
     def _read_end(self) -> Place:
         with self._database.read() as session:
             return present_end(session)
 
-    async def events(self, view: View, here: Place) -> AsyncIterator[str]:
-        """The events of ``view`` after ``here``, each once, in the order of their commits; heartbeats in between."""
+    async def events(self, view: View, start: Start) -> AsyncIterator[str]:
+        """The events of ``view`` after ``start``, each once, in the order of their commits; heartbeats in between."""
+        here = start.here
         self._listen()
         ends_at = time.monotonic() + _LONGEST_SECONDS
         try:
             # The answer begins at once, and says where to go on if the connection is lost before anything happens.
-            yield f"id: {here}\n{HEARTBEAT}"
+            yield f"id: {here}\n{start.remark}{HEARTBEAT}"
             while time.monotonic() < ends_at:
                 changed = self._changed
                 found, reached = await self._after(view, here)

@@ -47,7 +47,9 @@ def list_study_events(study_id: UUID, database: InDatabase, query: Annotated[Eve
 async def follow_events(
     database: InDatabase, watch: _Watch, kind: _Kind = None, last_event_id: _LastEventId = None
 ) -> EventStream:
-    """Follow what happens, in the order of commits. Last-Event-ID goes on after that event and leaves out none."""
+    """Follow what happens, in the order of commits. Last-Event-ID goes on after that event and leaves out none.
+
+    Where it lies ahead of the log, as after the restore of an older backup, a comment says so and new events follow."""
     return await _follow(database, watch, None, kind, last_event_id)
 
 
@@ -66,8 +68,7 @@ async def _follow(
         with database.read() as session:
             return event_log.view_of(session, study_id, kind)
 
-    if last_event_id is None:
-        here = await watch.end()
-    else:
-        here = event_log.parse_place(last_event_id, "Last-Event-ID", "the id of an event of this stream")
-    return EventStream(watch.events(await run_sync(view), here))
+    after = None
+    if last_event_id is not None:
+        after = event_log.parse_place(last_event_id, "Last-Event-ID", "the id of an event of this stream")
+    return EventStream(watch.events(await run_sync(view), await watch.start(after)))

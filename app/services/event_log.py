@@ -129,6 +129,15 @@ def present_end(session: Session) -> Place:
     return Place(0, session.scalar(select(func.max(Event.seq))) or 0)
 
 
+def is_ahead(session: Session, place: Place) -> bool:
+    """Whether nothing that is written by now can stand at ``place``: it comes from a log that went on for longer, as
+    the one before an older backup was restored."""
+    if _on_postgres(session):
+        next_transaction = session.scalar(select(func.txid_snapshot_xmax(func.txid_current_snapshot())))
+        return place.transaction >= int(next_transaction or 0)
+    return place > present_end(session)
+
+
 def unsettled(session: Session) -> int:
     """How many committed events the followers do not get yet, because an older transaction is open."""
     if not _on_postgres(session):

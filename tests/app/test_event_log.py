@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.event_watch import EventWatch
+from app.event_watch import EventWatch, Start
 from app.principal import Principal, Scope
 from app.schemas.events import EventQuery
 from app.services.event_log import (
@@ -126,7 +126,7 @@ def test_a_follower_waits_for_an_older_transaction_that_is_still_open(
 
 async def _take(watch: EventWatch, view: View, here: Place, enough: Callable[[list[dict]], bool]) -> list[dict]:
     """Events of a stream until there are enough, then the connection is lost."""
-    stream: AsyncIterator[str] = watch.events(view, here)
+    stream: AsyncIterator[str] = watch.events(view, Start(here))
     taken: list[dict] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for text in stream:
@@ -182,7 +182,7 @@ def test_listeners_share_one_reader_and_get_what_is_theirs(database: Database, c
 
     async def follow() -> list[list[str]]:
         watch = EventWatch(database)
-        end = await watch.end()
+        end = (await watch.start(None)).here
         listeners = [
             asyncio.create_task(_take(watch, View(study, False), end, lambda taken: len(taken) == 2))
             for study in studies
@@ -208,6 +208,42 @@ def test_a_listener_from_long_ago_catches_up_page_by_page(
         _record(database, clock, f"test.{i}")
     taken = asyncio.run(_take(EventWatch(database), ALL, START, lambda taken: len(taken) == 20))
     assert [event["kind"] for event in taken] == [f"test.{i}" for i in range(20)]
+
+
+def test_a_place_ahead_of_the_log_is_told_and_new_events_follow(database: Database, clock: StandingClock) -> None:
+    """A listener of a service whose database has been taken back to an older state; it would wait for years."""
+    _record(database, clock, "test.before")
+    ahead = Place(10**12, 10**12)
+
+    async def follow() -> tuple[Start, str, list[dict]]:
+        watch = EventWatch(database)
+        start = await watch.start(ahead)
+        first = await anext(watch.events(ALL, start))
+        await asyncio.to_thread(_record, database, clock, "test.after")
+        return start, first, await _take(watch, ALL, start.here, lambda taken: len(taken) == 1)
+
+    start, first, taken = asyncio.run(follow())
+    assert START < start.here < ahead
+    assert first.startswith(f"id: {start.here}\n: {ahead} lies ahead of the log")
+    assert [event["kind"] for event in taken] == ["test.after"]
+
+
+def test_a_place_that_the_log_has_reached_is_gone_on_from(database: Database, clock: StandingClock) -> None:
+    """Also that of an event which followers do not get yet, because an older transaction is open."""
+    with database.write() as slow:
+        if database_is_postgres := slow.get_bind().dialect.name == "postgresql":
+            record(slow, "test.slow", clock())
+            slow.flush()
+            _record(database, clock, "test.quick")
+        else:
+            record(slow, "test.only", clock())
+            slow.commit()
+        with database.read() as session:
+            newest = list_events(session, None, EventQuery()).items[0]
+            assert newest.kind == ("test.quick" if database_is_postgres else "test.only")
+        key = Place(*map(int, newest.key.split("-")))
+        assert asyncio.run(EventWatch(database).start(key)) == Start(key)
+        slow.rollback()
 
 
 def test_old_events_are_forgotten_but_never_the_newest(database: Database, clock: StandingClock) -> None:
