@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -69,10 +70,11 @@ def fit(
     fields = {"laws": names, "folds": folds, "seed": seed, "runs": runs.given() or None}
     body = body_of(FitCreate, fields, "the fit")
     with connected(connection) as client:
-        made = client.create_fit(lookups.find_study(client, study).id, body)
+        of = lookups.find_study(client, study)
+        made = client.create_fit(of.id, body)
         if wait:
             made = waiting.finished_fit(client, made.id, quiet=as_json)
-    output.give(made, as_json, fit_report.show_fit)
+    output.give(made, as_json, partial(fit_report.show_fit, of.targets))
 
 
 def list_fits(study: StudyName, connection: ConnectionOptions, limit: Limit = 100, as_json: AsJson = False) -> None:
@@ -98,7 +100,8 @@ def show(
         found = lookups.find_fit(client, fit_id)
         if wait:
             found = waiting.finished_fit(client, found.id, quiet=as_json)
-    output.give(found, as_json, fit_report.show_fit)
+        targets = lookups.targets_of(client, found)
+    output.give(found, as_json, partial(fit_report.show_fit, targets))
 
 
 def compare_laws(fit_id: _Fit, connection: ConnectionOptions, as_json: AsJson = False) -> None:
@@ -106,8 +109,9 @@ def compare_laws(fit_id: _Fit, connection: ConnectionOptions, as_json: AsJson = 
     from app.online import fit_report, lookups, output
 
     with connected(connection) as client:
-        compared = client.compare_laws(lookups.find_fit(client, fit_id).id)
-    output.give(compared, as_json, fit_report.show_comparison)
+        found = lookups.find_fit(client, fit_id)
+        compared, targets = client.compare_laws(found.id), lookups.targets_of(client, found)
+    output.give(compared, as_json, partial(fit_report.show_comparison, targets))
 
 
 def cancel(fit_id: _Fit, connection: ConnectionOptions, as_json: AsJson = False) -> None:
@@ -141,5 +145,5 @@ def predict_online(
         weights = [dict(zip(names, row, strict=True)) for row in read_queries(at, names).p.tolist()]
         scale = {"model_params": model_params, "train_tokens": train_tokens}
         body = body_of(PredictionCreate, {"weights": weights, "law": law} | scale, str(at))
-        predicted = client.predict(found.id, body)
-    output.give(predicted, as_json, fit_report.show_predictions)
+        predicted, targets = client.predict(found.id, body), lookups.targets_of(client, found)
+    output.give(predicted, as_json, partial(fit_report.show_predictions, targets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,8 @@ def show(
         found = lookups.find_recommendation(client, recommendation)
         if wait:
             found = waiting.finished_recommendation(client, found.id, quiet=as_json)
-    output.give(found, as_json, recommendation_report.show_recommendation)
+        targets = lookups.targets_of(client, found)
+    output.give(found, as_json, partial(recommendation_report.show_recommendation, targets))
 
 
 def diff(
@@ -71,7 +73,8 @@ def diff(
         found = lookups.find_recommendation(client, recommendation)
         other = lookups.other_recommendation(client, found.study_id, against)
         compared = client.diff(found.id, other)
-    output.give(compared, as_json, recommendation_report.show_diff)
+        unit, _ = recommendation_report.objective_of(found, lookups.targets_of(client, found))
+    output.give(compared, as_json, partial(recommendation_report.show_diff, unit))
 
 
 def cancel(recommendation: _Recommendation, connection: ConnectionOptions, as_json: AsJson = False) -> None:
@@ -116,5 +119,7 @@ def verification(recommendation: _Recommendation, connection: ConnectionOptions,
     from app.online import lookups, output, recommendation_report
 
     with connected(connection) as client:
-        found = client.get_verification(lookups.find_recommendation(client, recommendation).id)
-    output.give(found, as_json, recommendation_report.show_verification)
+        asked = lookups.find_recommendation(client, recommendation)
+        found = client.get_verification(asked.id)
+        unit, _ = recommendation_report.objective_of(asked, lookups.targets_of(client, asked))
+    output.give(found, as_json, partial(recommendation_report.show_verification, unit))

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from app.loss_units import objective_unit, objective_words, titled
 from app.online.output import mixture, table, when
 from app.schemas.fits import Findings, FitComparison, FitRead, LawFidelity, OutlierRead, PredictionsRead
 from app.schemas.jobs import JobState
+from app.schemas.studies import TargetIn
 from app.terminal import number, say
 
 FIT_COLUMNS = ("id", "state", ">runs", ">laws", "chosen law", "made", "message")
@@ -22,7 +24,7 @@ def fit_row(fit: FitRead) -> Sequence[str]:
     return (*cells, when(fit.created_at), fit.error or (fit.message if fit.state is JobState.RUNNING else ""))
 
 
-def show_fit(console: Console, fit: FitRead) -> None:
+def show_fit(targets: Sequence[TargetIn], console: Console, fit: FitRead) -> None:
     """The table of laws; under it why laws were skipped, and which one was chosen."""
     say(console, f"Fit {fit.id} {fit.state}: {fit.runs_used} runs, {fit.folds} folds, seed {fit.seed}.")
     for what, left in (
@@ -38,13 +40,14 @@ def show_fit(console: Console, fit: FitRead) -> None:
         say(console, f"Error: {fit.error}")
     if fit.fidelity:
         _show_laws(console, fit.fidelity)
+        say(console, f"All but the coverage are of the objective, {objective_words(targets)}.")
     if fit.findings is not None:
         _show_findings(console, fit.findings)
     if fit.chosen_law:
         say(console, f"Chosen law: {fit.chosen_law}{f': {fit.reason}' if fit.reason else ''}.")
 
 
-def show_comparison(console: Console, comparison: FitComparison) -> None:
+def show_comparison(targets: Sequence[TargetIn], console: Console, comparison: FitComparison) -> None:
     """Laws by what choosing them would have cost, and the best law of each target."""
     rows = (
         (law.law, number(law.objective_spearman, 3), number(law.objective_mae, 5), number(law.price, 3))
@@ -52,6 +55,7 @@ def show_comparison(console: Console, comparison: FitComparison) -> None:
         if law.skipped is None
     )
     console.print(table(("law", ">Spearman", ">MAE", ">price"), rows, "Laws on the objective, out of fold"))
+    say(console, f"The objective is {objective_words(targets)}.")
     say(console, "Price: rank correlation below that of the best single law in hindsight.")
     of_targets = (
         (one.target, one.best_law or "-", number(one.spearman.get(one.best_law or ""), 3))
@@ -63,7 +67,7 @@ def show_comparison(console: Console, comparison: FitComparison) -> None:
     say(console, f"Chosen law: {comparison.chosen_law}{f': {comparison.reason}' if comparison.reason else ''}.")
 
 
-def show_predictions(console: Console, predicted: PredictionsRead) -> None:
+def show_predictions(targets: Sequence[TargetIn], console: Console, predicted: PredictionsRead) -> None:
     """The objective of each mixture, and whether anything like it was measured."""
     rows = (
         (
@@ -74,7 +78,9 @@ def show_predictions(console: Console, predicted: PredictionsRead) -> None:
         )
         for one in predicted.predictions
     )
-    console.print(table(("mixture", ">objective", ">90 % interval", "nearest run"), rows, f"By {predicted.law}"))
+    title = titled(f"Predicted objective by {predicted.law}", objective_unit(targets))
+    console.print(table(("mixture", ">objective", ">90 % interval", "nearest run"), rows, title))
+    say(console, f"The objective is {objective_words(targets)}; lower is better.")
     for sentence in predicted.warnings:
         say(console, f"Warning: {sentence}.")
 

@@ -20,7 +20,7 @@ from app.schemas.imports import ImportReport
 from app.schemas.recommendations import RecommendationRead
 from app.schemas.runs import RunQuery, RunRead
 from app.schemas.schedules import ScheduleRead
-from app.schemas.studies import StudyRead
+from app.schemas.studies import StudyRead, TargetIn
 
 # Shorter parts name too many things.
 _LEAST_PART = 4
@@ -59,6 +59,11 @@ def find_study(client: Client, text: str) -> StudyRead:
 def find_fit(client: Client, text: str) -> FitRead:
     """The fit of this id."""
     return _found("fit", text, client.get_fit, lambda: _of_studies(client, client.all_fits))
+
+
+def targets_of(client: Client, found: FitRead | RecommendationRead) -> Sequence[TargetIn]:
+    """The targets of its study, which say in which unit its losses are."""
+    return client.get_study(found.study_id).targets
 
 
 def find_recommendation(client: Client, text: str) -> RecommendationRead:

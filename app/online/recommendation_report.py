@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from app.loss_units import objective_unit, objective_words, titled, words
 from app.online.output import count, mixture, table, when
 from app.schemas.fits import Interval, MixturePrediction
 from app.schemas.recommendations import (
@@ -20,6 +21,7 @@ from app.schemas.recommendations import (
     RecommendationRead,
     VerificationRead,
 )
+from app.schemas.studies import TargetIn
 from app.terminal import number, say
 
 RECOMMENDATION_COLUMNS = ("id", "state", "law", "largest weights", "made", "error")
@@ -35,7 +37,7 @@ def recommendation_row(made: RecommendationRead) -> Sequence[str]:
     return (str(made.id), str(made.state), made.law, weights, when(made.created_at), made.error or "")
 
 
-def show_recommendation(console: Console, made: RecommendationRead) -> None:
+def show_recommendation(targets: Sequence[TargetIn], console: Console, made: RecommendationRead) -> None:
     """Everything of a recommendation."""
     say(console, f"Recommendation {made.id} {made.state}.")
     if made.error:
@@ -44,16 +46,29 @@ def show_recommendation(console: Console, made: RecommendationRead) -> None:
     if made.weights:
         _show_weights(console, made.weights)
     if made.predictions:
-        _show_objectives(console, made)
-        _show_targets(console, made)
+        _show_objectives(console, made, targets)
+        _show_targets(console, made, {target.name: target.unit for target in targets})
     if made.details is not None:
         _show_details(console, made.details)
     if made.message:
         say(console, made.message)
 
 
-def show_diff(console: Console, diff: RecommendationDiff) -> None:
-    """What moves, and what it gains."""
+def objective_of(made: RecommendationRead, targets: Sequence[TargetIn]) -> tuple[str, str]:
+    """(unit, what it is made of) of the objective that was asked for; the unit is empty where targets share none."""
+    asked, shares = made.objective, made.details.target_weights if made.details else {}
+    counted = [target.model_copy(update={"weight": shares.get(target.name, target.weight)}) for target in targets]
+    if not asked.minimise_worst:
+        return objective_unit(counted), objective_words(counted)
+    level = "family" if asked.worst_by == "families" else "target"
+    excess = f"the largest excess of a {level} over the {(asked.reference or 'natural').replace('_', ' ')} mixture"
+    if asked.worst_in_spreads:
+        return "standard deviations", f"{excess}, in standard deviations over the runs"
+    return objective_unit(counted), excess
+
+
+def show_diff(unit: str, console: Console, diff: RecommendationDiff) -> None:
+    """What moves, and what it gains. ``unit`` is that of the objective."""
     say(console, f"Recommendation {diff.recommendation_id} against {diff.against}.")
     rows = (
         (one.domain, f"{one.weight:.4f}", f"{one.against:.4f}", f"{one.change:+.4f}", _moved(one.tokens_moved))
@@ -63,7 +78,7 @@ def show_diff(console: Console, diff: RecommendationDiff) -> None:
     say(console, f"{diff.share_moved:.1%} of the mixture changes hands.")
     if diff.gains is not None:
         gain = diff.gains.objective
-        say(console, f"Predicted gain in the objective: {gain.mean:+.4f} ({_signed(gain)}).")
+        say(console, f"{titled('Predicted gain in the objective', unit)}: {gain.mean:+.4f} ({_signed(gain)}).")
     for what, changed in (("Objective", diff.objective), ("Constraint", diff.constraints)):
         for name, one in changed.items():
             say(console, f"{what} {name}: {one.here} here, {one.there} there.")
@@ -73,10 +88,10 @@ def show_diff(console: Console, diff: RecommendationDiff) -> None:
         say(console, f"Runs: {diff.runs.added} only here, {diff.runs.removed} only there.")
 
 
-def show_verification(console: Console, verified: VerificationRead) -> None:
-    """Measured beside predicted."""
+def show_verification(unit: str, console: Console, verified: VerificationRead) -> None:
+    """Measured beside predicted. ``unit`` is that of the objective."""
     columns = ("mixture", ">seeds", ">measured", ">standard error", ">predicted")
-    console.print(table(columns, map(_arm, verified.arms), "Verification"))
+    console.print(table(columns, map(_arm, verified.arms), titled("Verification: objective", unit)))
     for one in verified.contrasts:
         if one.difference is None or one.low is None or one.high is None:
             say(console, f"Against {one.baseline}: {one.verdict}.")
@@ -133,7 +148,8 @@ def _show_weights(console: Console, weights: Sequence[DomainWeight]) -> None:
         say(console, f"{len(rows) - _MOST_ROWS} others have {rest:.4f} together; --json has all.")
 
 
-def _show_objectives(console: Console, made: RecommendationRead) -> None:
+def _show_objectives(console: Console, made: RecommendationRead, targets: Sequence[TargetIn]) -> None:
+    unit, made_of = objective_of(made, targets)
     gains = made.details.gains if made.details else {}
     outside = made.details.outside if made.details else []
     rows = []
@@ -144,10 +160,11 @@ def _show_objectives(console: Console, made: RecommendationRead) -> None:
         cells += ["", ""] if gain is None else [f"{gain.objective.mean:+.4f}", _signed(gain.objective)]
         rows.append(cells)
     columns = ("mixture", ">mean", ">90 % interval", ">gain", ">90 % interval of the gain")
-    console.print(table(columns, rows, "Predicted objective (lower is better)"))
+    console.print(table(columns, rows, f"{titled('Predicted objective', unit)}, lower is better"))
+    say(console, f"The objective is {made_of}.")
 
 
-def _show_targets(console: Console, made: RecommendationRead) -> None:
+def _show_targets(console: Console, made: RecommendationRead, units: dict[str, str]) -> None:
     own = made.predictions.get(_RECOMMENDED)
     if own is None:
         return
@@ -158,13 +175,14 @@ def _show_targets(console: Console, made: RecommendationRead) -> None:
     rows = (
         (
             name,
+            words(units.get(name, "")) or "-",
             number(shares.get(name), 3),
             f"{own.targets[name].mean:.3f} +- {(own.targets[name].high - own.targets[name].low) / 2:.3f}",
             *(f"{made.predictions[other].targets[name].mean:.3f}" for other in baselines),
         )
         for name in shown
     )
-    columns = ("target", ">weight", ">recommended", *(f">{name.replace('_', ' ')}" for name in baselines))
+    columns = ("target", "unit", ">weight", ">recommended", *(f">{name.replace('_', ' ')}" for name in baselines))
     console.print(table(columns, rows, "Predicted targets"))
     if len(own.targets) > len(shown):
         say(console, f"The {len(shown)} targets that weigh most; --json has all {len(own.targets)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import typer
 
@@ -77,11 +78,12 @@ def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
     told = {name: value for name, value in (fields | body_parts).items() if value is not None}
     body = body_of(RecommendationCreate, told, "the recommendation")
     made = client.create_recommendation(study.id, body)
+    show = partial(show_recommendation, study.targets)
     if asked.service.no_wait:
-        output.give(made, as_json, show_recommendation)
+        output.give(made, as_json, show)
         return
     made = finished_recommendation(client, made.id, quiet=as_json)
-    output.give(made, as_json, show_recommendation)
+    output.give(made, as_json, show)
     if export is not None:
         _write(client, made, export, as_json)
     if not as_json:
