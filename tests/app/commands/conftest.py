@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app import terminal
 from app.cli import run
 from tests.app.swarm_tables import write_swarm
 
@@ -16,6 +17,12 @@ from tests.app.swarm_tables import write_swarm
 @pytest.fixture
 def swarm(tmp_path: Path) -> Path:
     return write_swarm(tmp_path / "swarm")
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a fit takes long enough for a line that says how far it is."""
+    monkeypatch.setattr(terminal, "_QUIET_SECONDS", 1e9)
 
 
 @pytest.fixture
