@@ -145,6 +145,31 @@ def test_what_is_planned_can_be_paused_fired_and_removed(
     assert answer("schedule", "list", "planned")["items"] == []
 
 
+@pytest.mark.usefixtures("_here")
+def test_reports_name_the_unit_of_losses_and_what_the_objective_is_made_of(
+    tmp_path: Path, answer: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = [{"target": "news", "unit": "nats_per_token"}, {"target": "sql", "unit": "bits_per_byte"}]
+    answer("study", "create", write_swarm(tmp_path / "units", targets=targets), "--runs")
+    fit = answer("fit", "units", "--laws", "mean,log_linear", "--wait")["id"]
+    made = answer("recommend", "units", "--fit", fit)["id"]
+    mean = "the weighted mean of the targets in their own, mixed units (nats per token, bits per byte)"
+    for command in (["fits", "show", fit], ["fits", "compare", fit], ["recommendations", "show", made]):
+        assert run(command) == 0
+        assert mean in " ".join(capsys.readouterr().out.split())
+    assert run(["recommendations", "show", made]) == 0
+    assert re.search(r"│ news +│ nats per token +│", capsys.readouterr().out)
+
+    shared = [{"target": name, "unit": "bits_per_byte"} for name in ("news", "sql")]
+    answer("study", "create", write_swarm(tmp_path / "shared", targets=shared), "--runs")
+    fit = answer("fit", "shared", "--laws", "mean,log_linear", "--wait")["id"]
+    made = answer("recommend", "shared", "--fit", fit)["id"]
+    assert run(["recommendations", "show", made]) == 0
+    assert "Predicted objective (bits per byte), lower is better" in capsys.readouterr().out
+    assert run(["recommendations", "diff", made]) == 0
+    assert "Predicted gain in the objective (bits per byte): " in capsys.readouterr().out
+
+
 def test_events_are_followed_as_they_happen(service: tuple[str, Path], tmp_path: Path) -> None:
     with Client(service[0], local_key(service[1])) as client:
         made = client.create_study(study_body(write_swarm(tmp_path / "followed"), None, None))
