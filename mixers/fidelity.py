@@ -142,11 +142,11 @@ def _check_runs(runs: Observations) -> None:
     if missing.any():
         name = runs.targets.names[int(np.argmax(missing))]
         raise InvalidInput(f"target {name!r} was measured in none of {len(runs)} runs")
-    measured = (~np.isnan(runs.losses)).sum(axis=0)
+    measured, count = runs.runs_measured, len(set(runs.of_run))
     rare = int(np.argmin(measured))
-    if measured[rare] < min(_LEAST_MEASURED, len(runs)):
+    if measured[rare] < min(_LEAST_MEASURED, count):
         raise InvalidInput(
-            f"target {runs.targets.names[rare]!r} was measured in {measured[rare]} of {len(runs)} runs, too few to "
+            f"target {runs.targets.names[rare]!r} was measured in {measured[rare]} of {count} runs, too few to "
             f"judge any law by; measure it in {_LEAST_MEASURED} or more, or leave the target out"
         )
     if mixture_labels(runs).max() == 0:

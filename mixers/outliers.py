@@ -26,9 +26,15 @@ _MIN_VALUES = 8
 
 @dataclass(frozen=True)
 class Outlier:
-    """One measurement: the run, the target, its value, and how many spreads it lies from where it should."""
+    """One measurement: the run, the target, its value, and how many spreads it lies from where it should.
+
+    Args:
+        run_id: the name of the row; of_run, train_tokens: the run that it is a checkpoint of, and how far that was.
+    """
 
     run_id: str
+    of_run: str
+    train_tokens: float
     target: str
     value: float
     distance: float
@@ -75,7 +81,8 @@ def _distance(deviation: np.ndarray) -> np.ndarray:
         measured = np.isfinite(size)
         spread = 1.4826 * float(np.median(size[measured])) if measured.any() else 0.0
         if measured.sum() >= _MIN_VALUES and spread > 0:
-            distance[measured, j] = deviation[measured, j] / spread
+            with np.errstate(over="ignore"):  # a value near the largest number is infinitely far off
+                distance[measured, j] = deviation[measured, j] / spread
     return distance
 
 
@@ -83,6 +90,13 @@ def _named(runs: Observations, which: Bool[np.ndarray, "n t"], distance: np.ndar
     rows, columns = np.nonzero(which)
     order = np.argsort(-np.abs(distance[rows, columns]), kind="stable")
     return tuple(
-        Outlier(runs.run_ids[i], runs.targets.names[j], float(runs.losses[i, j]), float(distance[i, j]))
+        Outlier(
+            runs.run_ids[i],
+            runs.of_run[i],
+            float(runs.train_tokens[i]),
+            runs.targets.names[j],
+            float(runs.losses[i, j]),
+            float(distance[i, j]),
+        )
         for i, j in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     )

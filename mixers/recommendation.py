@@ -270,7 +270,7 @@ def nearest_run(runs: Observations, p: Float[np.ndarray, " k"]) -> tuple[str, fl
     """The name of the run whose weights are nearest to ``p``, and their L1 distance, from 0 to 2."""
     distance = np.abs(runs.p - p).sum(axis=1)
     nearest = int(np.argmin(distance))
-    return runs.run_ids[nearest], float(distance[nearest])
+    return runs.of_run[nearest], float(distance[nearest])
 
 
 def far_from_runs(distance: float) -> bool:

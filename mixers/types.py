@@ -205,6 +205,7 @@ class Observations:
         model_params, train_tokens: shape (n,); NaN where not known; left out means not known.
         run_ids: n different names. mix_ids: equal for checkpoints and repeats of one mixture; when left out,
             rows with the same weights share a mixture.
+        of_run: the run that each row is a checkpoint of; when left out, every row is a run of its own.
     """
 
     domains: Domains
@@ -215,6 +216,7 @@ class Observations:
     train_tokens: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n,)
     run_ids: tuple[str, ...] = ()
     mix_ids: tuple[str, ...] = ()
+    of_run: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         p, losses = np.atleast_2d(np.asarray(self.p, float)), np.atleast_2d(np.asarray(self.losses, float))
@@ -241,12 +243,16 @@ class Observations:
             object.__setattr__(self, label, _frozen(values))
         run_ids = tuple(self.run_ids) or tuple(str(i) for i in range(n))
         mix_ids = tuple(self.mix_ids) or tuple(row.tobytes().hex() for row in np.round(p, 9) + 0.0)
-        if len(run_ids) != n or len(mix_ids) != n:
-            raise InvalidInput(f"{len(run_ids)} run ids and {len(mix_ids)} mix ids for {n} runs")
+        of_run = tuple(self.of_run) or run_ids
+        if not len(run_ids) == len(mix_ids) == len(of_run) == n:
+            raise InvalidInput(
+                f"{len(run_ids)} run ids, {len(mix_ids)} mix ids and the runs of {len(of_run)} rows for {n} rows"
+            )
         if n:
             _check_unique(run_ids, "run id")
         object.__setattr__(self, "run_ids", run_ids)
         object.__setattr__(self, "mix_ids", mix_ids)
+        object.__setattr__(self, "of_run", of_run)
 
     def __len__(self) -> int:
         return self.p.shape[0]
@@ -261,6 +267,14 @@ class Observations:
         """An integer a row, equal for rows of one mixture."""
         order = {mix: i for i, mix in enumerate(dict.fromkeys(self.mix_ids))}
         return np.array([order[mix] for mix in self.mix_ids], dtype=np.int64)
+
+    @property
+    def runs_measured(self) -> Int[np.ndarray, " t"]:
+        """How many runs measured each target; checkpoints of one run count once."""
+        order = {run: i for i, run in enumerate(dict.fromkeys(self.of_run))}
+        measured = np.zeros((len(order), len(self.targets)), dtype=bool)
+        np.logical_or.at(measured, [order[run] for run in self.of_run], ~np.isnan(self.losses))
+        return measured.sum(axis=0)
 
     @property
     def scale_groups(self) -> Int[np.ndarray, " n"]:
@@ -279,6 +293,7 @@ class Observations:
             train_tokens=self.train_tokens[index],
             run_ids=tuple(self.run_ids[i] for i in index),
             mix_ids=tuple(self.mix_ids[i] for i in index),
+            of_run=tuple(self.of_run[i] for i in index),
         )
 
     def of_targets(self, columns: Sequence[int]) -> Observations:

@@ -105,7 +105,7 @@ class MixingLaw(ABC):
     def check_enough(self, runs: Observations) -> None:
         """Refuse fewer measured runs of any target, or fewer scales, than the law can use."""
         need = self.needs.min_runs(len(runs.domains))
-        measured = (~np.isnan(runs.losses)).sum(axis=0)
+        measured = runs.runs_measured
         short = int(np.argmin(measured))
         if measured[short] < need:
             raise TooFewRuns(

@@ -30,7 +30,8 @@ _FEW_RUNS = 150
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Runs that a fit does not see: those of ``folds``, and those of the largest scale when ``largest``."""
+    """Runs that a fit does not see: those of ``folds``, and when ``largest`` those of the largest scale, with all of
+    their checkpoints: what a run measured half-way tells how it ends."""
 
     folds: frozenset[int]
     largest: bool = False
@@ -91,6 +92,9 @@ class CrossFit:
         self.runs, self.fold, self.seed = runs, fold, seed
         self.folds = int(fold.max()) + 1
         self.largest = is_largest_scale(runs)
+        self._reaching = np.isin(runs.of_run, np.array(runs.of_run)[self.largest])
+        if self._reaching.all():  # no run ends at a smaller scale: nothing to go by
+            self.largest = np.zeros(len(runs), bool)
         self._run = run
         self._guesses: dict[tuple[str, LeftOut], Guess] = {}
 
@@ -141,7 +145,7 @@ class CrossFit:
     def rows_left_out(self, left: LeftOut) -> np.ndarray:
         """Mask (n,) of the runs that such a fit does not see."""
         rows = np.isin(self.fold, list(left.folds))
-        return rows | self.largest if left.largest else rows
+        return rows | self._reaching if left.largest else rows
 
     def _task(self, law: MixingLaw, left: LeftOut) -> Task:
         out = self.rows_left_out(left)

@@ -9,6 +9,7 @@ from mixers.errors import InvalidInput
 from mixers.fidelity import compare, fit_calibrated
 from mixers.folds import fold_by_mixture
 from mixers.laws.calibrated import Z90, conformal_factor, error_correlation
+from mixers.laws.cross_fit import CrossFit
 from mixers.types import Observations, Scale
 from tests.mixers import planted
 
@@ -74,6 +75,51 @@ def test_pure_noise_is_called_noise():
     random = np.random.default_rng(2)
     runs = planted.observe(planted.mixtures(50, 4, random), 3 + random.normal(size=(50, 2)))
     assert "do not act on it" in compare(runs, ["regmix_linear", "log_linear"], rng()).reason
+
+
+def checkpoints(ends: int, on_the_way: bool = True) -> Observations:
+    """Runs of one size that end at 4e6 tokens, after the first ``ends`` at 1e6; those were measured there too."""
+    base = planted.swarm(40)
+    late = np.arange(ends, 40)
+    early = np.arange(ends) if not on_the_way else np.arange(40)
+    index = np.concatenate([early, late])
+    tokens = np.concatenate([np.full(len(early), 1e6), np.full(len(late), 4e6)])
+    names = tuple(f"{i}@{at:.0f}" for i, at in zip(index, tokens, strict=True))
+    losses = base.losses[index] + (tokens[:, None] / 1e6) ** -0.5
+    return Observations(
+        base.domains,
+        base.targets,
+        base.p[index],
+        losses,
+        np.full(len(index), 1e6),
+        tokens,
+        names,
+        (),
+        tuple(map(str, index)),
+    )
+
+
+def test_the_largest_scale_is_predicted_without_what_its_runs_measured_on_the_way():
+    runs = checkpoints(ends=15)
+    cross = CrossFit(runs, fold_by_mixture(runs, 5, rng()), 0)
+    left = cross.transfer()
+    assert left is not None
+    seen = runs.rows(~cross.rows_left_out(left))
+    assert set(seen.of_run) == {str(i) for i in range(15)}
+    assert cross.largest.sum() == 25
+    # Where every run reaches the largest scale, there is nothing to predict it from.
+    alone = checkpoints(ends=0)
+    assert CrossFit(alone, fold_by_mixture(alone, 5, rng()), 0).transfer() is None
+    report = compare(runs, ["log_linear"], rng()).report("log_linear")
+    assert report.transfer == pytest.approx(compare(checkpoints(15, False), ["log_linear"], rng()).reports[0].transfer)
+    assert np.isnan(compare(alone, ["log_linear"], rng()).report("log_linear").transfer)
+
+
+def test_checkpoints_do_not_stand_for_the_runs_that_a_law_needs():
+    few = checkpoints(ends=0)
+    few = few.rows(np.flatnonzero(np.isin(few.of_run, ["0", "1", "2"])))
+    assert len(few) == 6
+    assert "has 2" in str(compare(few, ["mean", "additive_scaling"], rng()).report("additive_scaling").skipped)
 
 
 def test_a_law_that_cannot_be_fitted_is_skipped_with_its_reason():

@@ -61,6 +61,17 @@ def test_rows_keep_their_ids_in_the_asked_order():
     assert runs.rows(np.array([3, 1])).run_ids == ("3", "1")
 
 
+def test_checkpoints_of_one_run_count_once_for_what_was_measured():
+    losses = np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, 3.0], [4.0, np.nan]])
+    p = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])
+    runs = Observations(Domains(("a", "b")), Targets(("x", "y")), p, losses, of_run=("a", "a", "a", "b"))
+    assert runs.runs_measured.tolist() == [2, 1]
+    assert runs.rows(np.array([3, 0])).of_run == ("b", "a")
+    assert planted.swarm(3).of_run == ("0", "1", "2")
+    with pytest.raises(InvalidInput, match="runs of 1 rows for 3"):
+        build([[1, 0], [0, 1], [1, 0]], of_run=("a",))
+
+
 def test_a_prediction_must_be_finite():
     with pytest.raises(InvalidInput, match="finite"):
         Prediction(np.array([np.nan]), np.array([1.0]))
