@@ -10,6 +10,7 @@ from app.calls.answers import Download
 from app.calls.transport import Transport
 from app.schemas.common import Page
 from app.schemas.exports import ExportFormatRead, ExportRead, OptionValue
+from app.schemas.mixture_choice import WantedMixture
 
 
 class ExportCalls(Transport):
@@ -19,16 +20,29 @@ class ExportCalls(Transport):
         return self._get("/v1/exports", Page[ExportFormatRead])
 
     def export(
-        self, recommendation_id: UUID, format_name: str, options: Mapping[str, OptionValue] | None = None
+        self,
+        recommendation_id: UUID,
+        format_name: str,
+        options: Mapping[str, OptionValue] | None = None,
+        mixture: WantedMixture | None = None,
     ) -> ExportRead:
-        """The files as text, with what must be known of them. Options are those of the format."""
-        return self._get(_export(recommendation_id, format_name), ExportRead, **_texts(options))
+        """The files as text, with what must be known of them. Options are those of the format.
+
+        Args:
+            mixture: when None the adopted one, and the recommended one where this recommendation is not adopted.
+        """
+        return self._get(_export(recommendation_id, format_name), ExportRead, mixture=mixture, **_texts(options))
 
     def download_export(
-        self, recommendation_id: UUID, format_name: str, options: Mapping[str, OptionValue] | None = None
+        self,
+        recommendation_id: UUID,
+        format_name: str,
+        options: Mapping[str, OptionValue] | None = None,
+        mixture: WantedMixture | None = None,
     ) -> Download:
         """The file itself, or an archive where there are several."""
-        return self._download(_export(recommendation_id, format_name), download="true", **_texts(options))
+        path = _export(recommendation_id, format_name)
+        return self._download(path, download="true", mixture=mixture, **_texts(options))
 
 
 def _export(recommendation_id: UUID, format_name: str) -> str:

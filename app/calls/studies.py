@@ -8,6 +8,7 @@ from uuid import UUID
 from app.calls.pages import walked
 from app.calls.transport import Transport
 from app.schemas.common import Page
+from app.schemas.mixture_choice import OFFERED, AdoptionCreate, WantedMixture
 from app.schemas.runs import SuggestionCreate, SuggestionsRead
 from app.schemas.studies import StudyCreate, StudyPatch, StudyRead
 from app.schemas.weights import WeightsRead
@@ -37,10 +38,11 @@ class StudyCalls(Transport):
     def suggest(self, study_id: UUID, body: SuggestionCreate) -> SuggestionsRead:
         return self._post(f"/v1/studies/{study_id}/suggestions", body, SuggestionsRead)
 
-    def adopt(self, recommendation_id: UUID) -> WeightsRead:
-        """Training pipelines read the weights of this recommendation from now on."""
-        return self._post(f"/v1/recommendations/{recommendation_id}/adopt", None, WeightsRead)
+    def adopt(self, recommendation_id: UUID, mixture: WantedMixture = OFFERED) -> WeightsRead:
+        """Training pipelines read this mixture of the recommendation from now on."""
+        body = AdoptionCreate(mixture=mixture)
+        return self._post(f"/v1/recommendations/{recommendation_id}/adopt", body, WeightsRead)
 
     def get_weights(self, study_id: UUID) -> WeightsRead:
-        """The weights of the adopted recommendation."""
+        """The adopted weights."""
         return self._get(f"/v1/studies/{study_id}/weights", WeightsRead)

@@ -32,6 +32,13 @@ def export(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the format; repeatable.")
     ] = None,
+    mixture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="offered|recommended|best_measured",
+            help="Which of its mixtures; without it the adopted one, else the recommended one.",
+        ),
+    ] = None,
     list_formats: Annotated[bool, typer.Option("--list", help="List the formats and their options.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +46,9 @@ def export(
     from app import terminal
     from app.calls.errors import ClientError
     from app.online import exporting, output
+    from app.online.bodies import body_of
     from app.option_texts import pairs
+    from app.schemas.mixture_choice import AdoptionCreate
     from app.trainer_files import check_folder, write_files
 
     if list_formats:
@@ -48,10 +57,11 @@ def export(
     if what is None or format_name is None:
         raise ClientError("name a recommendation (or a study) and a format; --list names the formats")
     options = pairs("--option", option)
+    wanted = None if mixture is None else body_of(AdoptionCreate, {"mixture": mixture}, "--mixture").mixture
     if to is not None:
         check_folder(to)
     with connected(connection) as client:
-        made = client.export(exporting.wanted_recommendation(client, what).id, format_name, options)
+        made = client.export(exporting.wanted_recommendation(client, what).id, format_name, options, wanted)
     paths = [] if to is None else write_files(to, [(file.name, file.text) for file in made.files])
     if as_json:
         typer.echo(output.document(made))

@@ -216,13 +216,23 @@ def unbind(study: StudyName, trainer: _Trainer, connection: ConnectionOptions, a
 def adopt(
     recommendation: Annotated[str, typer.Argument(metavar="RECOMMENDATION", help="Its id, or a part of it.")],
     connection: ConnectionOptions,
+    mixture: Annotated[
+        str,
+        typer.Option(
+            metavar="offered|recommended|best_measured",
+            help="Which of its mixtures; 'offered' is the one that the recommendation itself offers.",
+        ),
+    ] = "offered",
     as_json: AsJson = False,
 ) -> None:
-    """Adopt a recommendation: training pipelines read its weights from now on."""
+    """Adopt a recommendation: training pipelines read the mixture that it offers, or the one you name, from now on."""
     from app.online import lookups, output, study_tables
+    from app.online.bodies import body_of
+    from app.schemas.mixture_choice import AdoptionCreate
 
+    wanted = body_of(AdoptionCreate, {"mixture": mixture}, "--mixture").mixture
     with connected(connection) as client:
-        adopted = client.adopt(lookups.find_recommendation(client, recommendation).id)
+        adopted = client.adopt(lookups.find_recommendation(client, recommendation).id, wanted)
     output.give(adopted, as_json, study_tables.show_weights)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
 from app.schemas.jobs import JobState
+from app.schemas.mixture_choice import MixtureChoice
 from app.schemas.run_fidelity import RunFidelity
 from app.schemas.runs import AttemptOutcome, RunSource, RunState
 from app.schemas.schedules import FiringCause, Missed
@@ -66,6 +67,7 @@ class Base(DeclarativeBase):
         RunSource: _enum(RunSource),
         RunFidelity: _enum(RunFidelity),
         JobState: _enum(JobState),
+        MixtureChoice: _enum(MixtureChoice),
         Missed: _enum(Missed),
         FiringCause: _enum(FiringCause),
     }

@@ -10,6 +10,7 @@ from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base
+from app.schemas.mixture_choice import MixtureChoice
 
 
 class Study(Base):
@@ -33,6 +34,9 @@ class Study(Base):
     # The recommendation whose weights training pipelines read. No foreign key: the tables would name each other.
     adopted_recommendation_id: Mapped[UUID | None]
     adopted_at: Mapped[datetime | None]
+    # Which of its mixtures that is, and in a phrase why; null where nothing is adopted.
+    adopted_mixture: Mapped[MixtureChoice | None]
+    adopted_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
 
     domain_sets: Mapped[list[DomainSet]] = relationship(order_by="DomainSet.version", back_populates="study")

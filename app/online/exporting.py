@@ -39,7 +39,8 @@ def wanted_recommendation(client: Client, text: str) -> RecommendationRead:
 
 def show_export(console: Console, export: ExportRead, paths: list[Path]) -> None:
     """Where the files are, and what to know of them."""
-    say(console, f"Wrote recommendation {export.recommendation_id} as {export.format}: {', '.join(map(str, paths))}.")
+    what = f"the {export.mixture.replace('_', ' ')} mixture of recommendation {export.recommendation_id}"
+    say(console, f"Wrote {what} as {export.format}: {', '.join(map(str, paths))}.")
     for note in export.notes:
         say(console, note)
 

@@ -21,6 +21,7 @@ from app.online.wish_bodies import constraints_of, objective_of
 from app.recommend_options import ServiceOptions, ShowOptions, Wish
 from app.schemas.fits import FitRead
 from app.schemas.jobs import JobState
+from app.schemas.mixture_choice import MixtureChoice
 from app.schemas.recommendations import RecommendationCreate, RecommendationRead
 from app.schemas.studies import StudyRead
 from app.trainer_files import FilesWish, read_files_wish, write_files
@@ -88,6 +89,11 @@ def recommend_online(client: Client, asked: Asked, as_json: bool) -> None:
         _write(client, made, export, as_json)
     if not as_json:
         terminal.say(terminal.report_console(), f"To act on it: mixwright study adopt {made.id}")
+        if made.details is not None and made.details.offered.mixture == MixtureChoice.BEST_MEASURED:
+            terminal.say(
+                terminal.report_console(),
+                "That adopts the best measured mixture; with --mixture recommended the recommended one.",
+            )
 
 
 def _fit(client: Client, study: StudyRead, service: ServiceOptions, quiet: bool) -> FitRead:

@@ -68,8 +68,14 @@ def show_study(console: Console, study: StudyRead) -> None:
         say(console, f"Objective: {_fields(asked)}.")
     for sentence in _budget(study.budget):
         say(console, sentence)
-    adopted = study.adopted_recommendation_id
-    say(console, f"Adopted: recommendation {adopted}." if adopted else "No recommendation is adopted.")
+    say(console, _adopted(study))
+
+
+def _adopted(study: StudyRead) -> str:
+    if study.adopted_mixture is None:
+        return "No recommendation is adopted."
+    what = f"the {study.adopted_mixture.replace('_', ' ')} mixture of recommendation {study.adopted_recommendation_id}"
+    return f"Adopted: {what}; {study.adopted_reason}."
 
 
 def domain_table(domains: Sequence[DomainIn], title: str) -> Table:
@@ -103,6 +109,7 @@ def show_target(console: Console, target: TargetRead) -> None:
 def show_weights(console: Console, adopted: WeightsRead) -> None:
     """The weights that training pipelines read."""
     say(console, f"Recommendation {adopted.recommendation_id}, adopted {when(adopted.adopted_at)} UTC.")
+    say(console, f"Its {adopted.mixture.replace('_', ' ')} mixture: {adopted.reason}.")
     ordered = sorted(adopted.weights.items(), key=lambda pair: -pair[1])
     console.print(table(("domain", ">weight"), ((name, f"{weight:.6f}") for name, weight in ordered)))
     if len(adopted.stages) > 1:

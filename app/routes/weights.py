@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from app.etags import is_known
 from app.routes.dependencies import READ, WRITE, IfNoneMatch, InDatabase, Now, problems
+from app.schemas.mixture_choice import AdoptionCreate
 from app.schemas.weights import WeightsRead
 from app.services import weights
 
@@ -19,10 +20,11 @@ _CACHE = f"private, max-age={MAX_AGE_SECONDS}, must-revalidate"
 
 
 @router.post("/recommendations/{recommendation_id}/adopt", dependencies=WRITE, responses=problems(404, 409))
-def adopt(recommendation_id: UUID, database: InDatabase, now: Now) -> WeightsRead:
-    """Adopt a recommendation: training pipelines read its weights from now on."""
+def adopt(recommendation_id: UUID, database: InDatabase, now: Now, body: AdoptionCreate | None = None) -> WeightsRead:
+    """Adopt a recommendation: training pipelines read the mixture that it offers, or the one you ask for."""
+    wanted = body or AdoptionCreate()
     with database.write() as session:
-        return weights.adopt(session, recommendation_id, now)
+        return weights.adopt(session, recommendation_id, wanted.mixture, now)
 
 
 @router.get(
@@ -32,7 +34,7 @@ def adopt(recommendation_id: UUID, database: InDatabase, now: Now) -> WeightsRea
     responses=problems(404),
 )
 def get_weights(study_id: UUID, database: InDatabase, if_none_match: IfNoneMatch = None) -> Response:
-    """Read the weights of the adopted recommendation. Ask with If-None-Match: most answers are 304 then."""
+    """Read the adopted weights. Ask with If-None-Match: most answers are 304 then."""
     with database.read() as session:
         adopted = weights.find_adopted(session, study_id)
     etag = f'"{weights.version_of(adopted)}"'

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.schemas.common import Answer
+from app.schemas.mixture_choice import MixtureChoice
 
 OptionValue = bool | int | float | str
 
@@ -40,6 +41,7 @@ class ExportRead(Answer):
     """
 
     recommendation_id: UUID
+    mixture: MixtureChoice = Field(description="the one of the recommendation that the files hold")
     format: str
     files: list[ExportedFileRead]
     notes: list[str]

@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat
 
 from app.schemas.budgets import BudgetRead
 from app.schemas.common import Answer, Body, Name, NonNegative
+from app.schemas.mixture_choice import MixtureChoice
 from app.schemas.names import NewName
 from app.schemas.wishes import Constraints, Objective
 
@@ -136,6 +137,8 @@ class StudyRead(Answer):
     constraints: Constraints
     budget: BudgetRead
     adopted_recommendation_id: UUID | None
+    adopted_mixture: MixtureChoice | None = Field(description="the one of its mixtures that pipelines read")
+    adopted_reason: str | None = Field(description="why that one")
     run_counts: dict[str, int]
     stranded_runs: int
     runs_without_agent: list[RunsWithoutAgent] = Field(

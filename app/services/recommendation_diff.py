@@ -15,10 +15,12 @@ from app.errors import InvalidRequest
 from app.models import DomainSet, Fit, Recommendation
 from app.recommendation_details import gain_document
 from app.schemas.recommendations import Changed, DomainChange, GainRead, RecommendationDiff, RunsChanged
+from app.schemas.run_points import is_end
 from app.schemas.wishes import Constraints, Objective
 from app.services.access import check_study
 from app.services.domain_versions import domains_in
 from app.services.fits import fitted_runs
+from app.services.mixture_choice import adopted_mixture
 from app.services.mixtures import vector
 from app.services.predictions import fit_problem, load_law
 from app.services.recommendations import find_recommendation, require_recommended
@@ -32,7 +34,7 @@ PRIOR, RECOMMENDED = "prior", "recommended"
 
 @dataclass(frozen=True)
 class _Other:
-    """The mixture that is compared with, and the recommendation that it is, if it is one."""
+    """The mixture that is compared with, and the recommendation that it is of, if it is of one."""
 
     name: str
     weights: Mapping[str, float]
@@ -43,7 +45,8 @@ def diff(session: Session, recommendation_id: UUID, against: str) -> Recommendat
     """This recommendation minus another mixture.
 
     Args:
-        against: another recommendation of the study, ``prior``, ``adopted``, or a baseline of this recommendation.
+        against: another recommendation of the study, ``prior``, ``adopted`` (the mixture that is), or a baseline of
+            this recommendation.
 
     Raises:
         Conflict: one of the two has no weights.
@@ -73,19 +76,19 @@ def _other(session: Session, here: Recommendation, against: str) -> _Other:
     if name in here.predictions and name != RECOMMENDED:
         return _Other(against, here.predictions[name]["weights"])
     baselines = [name for name in here.predictions if name != RECOMMENDED]
-    key = _adopted(session, here) if against == ADOPTED else _uuid(against)
+    accepted = f"the id of a recommendation of the same study, {PRIOR}, {ADOPTED}, {', '.join(baselines)}"
+    if against == ADOPTED:
+        adopted = adopted_mixture(session, find_study(session, here.study_id))
+        if adopted is None:
+            raise InvalidRequest.of("against", "the study has adopted none", accepted)
+        return _Other(against, adopted[1], adopted[0])
+    key = _uuid(against)
     row = None if key is None else session.get(Recommendation, key)
     if row is None or row.study_id != here.study_id:
-        accepted = f"the id of a recommendation of the same study, {PRIOR}, {ADOPTED}, {', '.join(baselines)}"
-        message = "the study has adopted none" if against == ADOPTED else "no such recommendation or baseline"
-        raise InvalidRequest.of("against", message, accepted)
+        raise InvalidRequest.of("against", "no such recommendation or baseline", accepted)
     check_study(session, row.study_id)
     require_recommended(row)
     return _Other(against, row.predictions[RECOMMENDED]["weights"], row)
-
-
-def _adopted(session: Session, here: Recommendation) -> UUID | None:
-    return find_study(session, here.study_id).adopted_recommendation_id
 
 
 def _uuid(text: str) -> UUID | None:
@@ -155,7 +158,8 @@ def _changed(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Cha
 
 def _runs(session: Session, here: Recommendation, there: Recommendation) -> RunsChanged:
     ours, theirs = (
-        set(session.get_one(Fit, row.fit_id, options=[undefer(Fit.run_ids)]).run_ids) for row in (here, there)
+        set(filter(is_end, session.get_one(Fit, row.fit_id, options=[undefer(Fit.run_ids)]).run_ids))
+        for row in (here, there)
     )
     return RunsChanged(
         added=len(ours - theirs), removed=len(theirs - ours), same_data=here.runs_hash == there.runs_hash

@@ -20,6 +20,7 @@ from app.services.access import check_study
 from app.services.events import record
 from app.services.fits import fitted_runs, law_of
 from app.services.jobs import cancel_job, new_job, require_succeeded
+from app.services.mixture_choice import adopted_mixture
 from app.services.pages import page
 from app.services.predictions import fit_problem
 from app.services.stages import checked_stages
@@ -86,14 +87,12 @@ def _resolved(session: Session, study: Study, constraints: Constraints) -> Const
     """
     if constraints.current != ADOPTED:
         return constraints
-    key = study.adopted_recommendation_id
-    adopted = None if key is None else session.get(Recommendation, key)
+    adopted = adopted_mixture(session, study)
     if adopted is None:
         raise InvalidRequest.of(
             "constraints.current", "the study has adopted no recommendation yet", "weights, natural or uniform"
         )
-    weights = {row["domain"]: row["weight"] for row in adopted.weights}
-    return constraints.model_copy(update={"current": weights})
+    return constraints.model_copy(update={"current": adopted[1]})
 
 
 def _check_problem(session: Session, fit: Fit, objective: Objective, constraints: Constraints, pareto: bool) -> None:

@@ -194,6 +194,8 @@ def _read(
         constraints=Constraints.model_validate(study.constraints),
         budget=budget,
         adopted_recommendation_id=study.adopted_recommendation_id,
+        adopted_mixture=study.adopted_mixture,
+        adopted_reason=study.adopted_reason,
         run_counts={state.value: counts.get(state.value, 0) for state in RunState},
         stranded_runs=stranded,
         runs_without_agent=waiting,

@@ -46,6 +46,8 @@ def study(**constraints: Any) -> StudyRead:
         "constraints": constraints,
         "budget": budget,
         "adopted_recommendation_id": None,
+        "adopted_mixture": None,
+        "adopted_reason": None,
         "run_counts": {},
         "stranded_runs": 0,
         "runs_without_agent": [],

@@ -230,6 +230,13 @@ ROWS["0004"] = ROWS["0003"] | {
     "runs": [run | {"content_key": content_key(Run(**_RUN))} for run in ROWS["0003"]["runs"]],
     "agents": [agent | {"corpus_hashes": ["corpus"]} for agent in ROWS["0003"]["agents"]],
 }
+ROWS["0005"] = ROWS["0004"] | {"studies": [ROWS["0004"]["studies"][0] | {"spent_cpu_seconds": 1.5}]}
+_ADOPTED = {"adopted_recommendation_id": RECOMMENDATION, "adopted_at": AT}
+ROWS["0006"] = ROWS["0005"] | {
+    "studies": [
+        ROWS["0005"]["studies"][0] | _ADOPTED | {"adopted_mixture": "recommended", "adopted_reason": "it was asked for"}
+    ]
+}
 EARLIER = sorted(
     script.revision
     for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
@@ -317,14 +324,14 @@ def test_what_was_queued_before_can_be_told_again(old: Settings) -> None:
     assert list(keys) == list(keys.values())
 
 
-def test_the_service_reads_what_an_earlier_one_stored(old: Settings) -> None:
+def test_the_service_reads_what_an_earlier_one_stored(old: Settings, revision: str) -> None:
     upgrade(old)
     with TestClient(create_app(old), base_url=LOCAL, headers=BEARER, raise_server_exceptions=False) as api:
         study = api.get(f"/v1/studies/{STUDY}").json()
         assert study["name"] == "Ünïcode; DROP TABLE runs"
         assert study["constraints"]["max_weights"] == {"web": 0.9}
         assert (study["run_counts"]["succeeded"], study["run_counts"]["queued"]) == (1, 1)
-        assert study["adopted_recommendation_id"] is None
+        assert study["adopted_recommendation_id"] == (str(RECOMMENDATION) if revision >= "0006" else None)
         assert (study["targets"][0]["name"], study["targets"][0]["definition"]) == ("loss", "")
         run = api.get(f"/v1/runs/{MEASURED}").json()
         assert (run["weights"], run["losses"]["loss"]["value"], run["model_params"]) == (MIXTURE, 1.5, 10**12)
@@ -411,4 +418,41 @@ def test_rules_of_early_stopping_that_never_act_are_gone_and_others_stay(databas
         found = {run.id: run.settings for run in session.scalars(sa.select(Run))}
         assert found == {MEASURED: acts, WAITING: never | {"early_stopping": None}}
         assert session.scalars(sa.select(Schedule)).one().settings["proxy"] == never | {"early_stopping": None}
+    database.dispose()
+
+
+def test_what_was_adopted_before_were_the_recommended_weights(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
+    other = ROWS["0005"]["studies"][0] | {"id": UUID(int=99), "name": "nothing adopted"}
+    _make(settings, "0005", ROWS["0005"] | {"studies": [ROWS["0005"]["studies"][0] | _ADOPTED, other]})
+    upgrade(settings)
+    with TestClient(create_app(settings), base_url=LOCAL, headers=BEARER, raise_server_exceptions=False) as api:
+        read = api.get(f"/v1/studies/{STUDY}/weights").json()
+        assert (read["mixture"], read["weights"]) == ("recommended", MIXTURE)
+        assert read["reason"] == "before, the recommended weights were adopted in any case"
+    database = Database(settings.resolved_database_url)
+    with database.read() as session:
+        assert session.get_one(Study, other["id"]).adopted_mixture is None
+    database.dispose()
+
+
+def test_verifications_that_trained_the_mean_of_stages_are_called_so(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, api_key=SecretStr(OWNER_KEY))
+    stages = [
+        {"from_token": 0, "to_token": 1000, "weights": MIXTURE},
+        {"from_token": 1000, "to_token": 4096, "weights": MIXTURE},
+    ]
+    measured, waiting = ROWS["0005"]["runs"]
+    uniform = measured | {"id": UUID(int=98), "arm": "uniform"}
+    plan = ROWS["0005"]["recommendations"][0] | {"stages": stages}
+    changes = {"recommendations": [plan], "runs": [measured, waiting, uniform]}
+    _make(settings, "0005", ROWS["0005"] | changes)
+    upgrade(settings)
+    database = Database(settings.resolved_database_url)
+    with database.read() as session:
+        assert {run.id: run.arm for run in session.scalars(sa.select(Run))} == {
+            MEASURED: "mean_of_stages",
+            WAITING: None,
+            uniform["id"]: "uniform",
+        }
     database.dispose()

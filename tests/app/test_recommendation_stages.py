@@ -72,8 +72,19 @@ def test_each_stage_is_a_phase_of_the_exported_mixture(api: TestClient, given: d
 
 
 def test_pipelines_read_the_stages_of_an_adopted_plan(api: TestClient, study: str, given: dict[str, Any]) -> None:
-    assert api.post(f"/v1/recommendations/{given['id']}/adopt").status_code == 200
+    asked = {"mixture": "recommended"}
+    assert api.post(f"/v1/recommendations/{given['id']}/adopt", json=asked).status_code == 200
     assert api.get(f"/v1/studies/{study}/weights").json()["stages"] == STAGES
+
+
+def test_instead_of_a_plan_that_gains_nothing_the_measured_mixture_holds_for_the_whole_run(
+    api: TestClient, study: str, given: dict[str, Any]
+) -> None:
+    assert given["details"]["offered"]["mixture"] == "best_measured"
+    adopted = api.post(f"/v1/recommendations/{given['id']}/adopt").json()
+    best = given["predictions"]["best_measured"]["weights"]
+    assert adopted["mixture"] == "best_measured"
+    assert adopted["stages"] == [{"from_token": 0, "to_token": 4_000, "weights": best}]
 
 
 @pytest.mark.parametrize(

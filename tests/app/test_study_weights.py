@@ -86,7 +86,12 @@ def test_adopting_what_is_adopted_changes_nothing(
     assert adopt(api, recommendation).json() == first.json()
     with database.read() as session:
         events = session.scalars(select(Event).where(Event.kind == "recommendation.adopted")).all()
-    assert [(str(event.subject_id), event.data) for event in events] == [(recommendation, {"instead_of": None})]
+    data = {
+        "mixture": "recommended",
+        "reason": "the recommendation offers it: no measured mixture stands beside it",
+        "instead_of": None,
+    }
+    assert [(str(event.subject_id), event.data) for event in events] == [(recommendation, data)]
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.FAILED])

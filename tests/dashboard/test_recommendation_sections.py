@@ -39,11 +39,16 @@ def test_gains_and_changes_are_those_of_the_api(service: Service, seen: Watched)
 
 def test_adopted_weights_are_those_that_pipelines_read(service: Service, seen: Watched) -> None:
     page = open_study(service, seen)
-    page.get_by_role("button", name="Adopt").click()
-    page.get_by_role("button", name=re.compile("adopt\\?")).click()
-    page.locator("#weights").get_by_text("✓ adopted").wait_for()
-    adopted = service.api.get(f"/v1/studies/{service.seeded['study']}/weights").json()
-    assert adopted["recommendation_id"] == service.seeded["recommendation"]
+    for mixture in ("best measured", "recommended"):
+        page.get_by_role("button", name=f"Adopt {mixture}").click()
+        page.get_by_role("button", name=re.compile("adopt\\?")).click()
+        page.locator("#weights").get_by_text(f"✓ adopted: {mixture}").wait_for()
+        page.locator("#weights").get_by_text(
+            f"Training pipelines read the {mixture} mixture: it was asked for"
+        ).wait_for()
+        adopted = service.api.get(f"/v1/studies/{service.seeded['study']}/weights").json()
+        assert adopted["recommendation_id"] == service.seeded["recommendation"]
+        assert adopted["mixture"] == mixture.replace(" ", "_")
 
 
 def test_an_export_shows_notes_and_epochs_and_downloads_the_files(service: Service, seen: Watched) -> None:

@@ -17,6 +17,8 @@
  * @property {number} stranded_runs
  * @property {{corpus_hash: string, runs: number}[]} runs_without_agent
  * @property {string|null} adopted_recommendation_id
+ * @property {"recommended"|"best_measured"|null} adopted_mixture
+ * @property {string|null} adopted_reason
  * @property {string} created_at
  */
 /**
@@ -82,6 +84,7 @@
  * @property {string} message
  * @property {number} folds
  * @property {number} runs_used
+ * @property {{used: number}|null} points null where each run counts by its end alone
  * @property {string|null} chosen_law
  * @property {string|null} reason
  * @property {LawFidelity[]} fidelity

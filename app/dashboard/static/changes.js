@@ -40,12 +40,14 @@ export function create(body, controls, changed) {
 }
 
 function mixtures(study, recommendation, recommendations) {
-  const adopted = study.adopted_recommendation_id;
+  const { adopted_recommendation_id: adopted, adopted_mixture: mixture } = study;
   const baselines = Object.keys(recommendation.predictions).filter((name) => name !== "recommended");
   const others = recommendations.filter((other) => other.id !== recommendation.id && other.state === "succeeded");
   return [
     { value: PRIOR, text: "prior" },
-    ...(adopted && adopted !== recommendation.id ? [{ value: "adopted", text: "adopted weights" }] : []),
+    ...(adopted && (adopted !== recommendation.id || mixture !== "recommended")
+      ? [{ value: "adopted", text: `adopted weights (${words(mixture)})` }]
+      : []),
     ...baselines.filter((name) => name !== PRIOR).map((name) => ({ value: name, text: words(name) })),
     ...others.map((other) => ({
       value: other.id,

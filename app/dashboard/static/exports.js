@@ -3,7 +3,7 @@
 import { action } from "./actions.js";
 import { addressOf, getJson } from "./api.js";
 import { choice, h, labelled, nameCell, show, table } from "./dom.js";
-import { epochs } from "./format.js";
+import { epochs, words } from "./format.js";
 import { empty } from "./notices.js";
 import { select, selected } from "./query.js";
 
@@ -19,7 +19,7 @@ export function create(body, controls, changed) {
   let formats;
   return {
     /** @param {import("./api_types.js").Context} context */
-    async update({ recommendation }) {
+    async update({ recommendation, study }) {
       if (recommendation?.state !== "succeeded") {
         show(controls, null, () => null);
         show(body, "none", () => empty("Nothing to export yet", "Recommended weights are written for trainers here."));
@@ -29,24 +29,41 @@ export function create(body, controls, changed) {
       const wanted = selected("export") || FIRST;
       const format = formats.find((each) => each.name === wanted) ?? formats.find((each) => each.name === FIRST);
       const options = formats.map((each) => ({ value: each.name, text: each.title }));
-      show(controls, [options, format.name], () =>
+      const mixtures = ["recommended", "best_measured"].filter((name) => name in recommendation.predictions);
+      const mixture = mixtures.find((name) => name === selected("mixture")) ?? usual(recommendation, study);
+      show(controls, [options, format.name, mixtures, mixture], () => [
         choice("Format", options, format.name, (value) => {
           select({ export: value });
           changed();
         }),
-      );
-      show(body, [recommendation.id, format], () => content(recommendation, format));
+        mixtures.length > 1 &&
+          choice(
+            "Mixture",
+            mixtures.map((name) => ({ value: name, text: words(name) })),
+            mixture,
+            (value) => {
+              select({ mixture: value });
+              changed();
+            },
+          ),
+      ]);
+      show(body, [recommendation.id, format, mixture], () => content(recommendation, format, mixture));
     },
   };
 }
 
-function content(recommendation, format) {
+/** The adopted mixture, else the recommended one. */
+const usual = (recommendation, study) =>
+  recommendation.id === study.adopted_recommendation_id ? study.adopted_mixture : "recommended";
+
+function content(recommendation, format, mixture) {
   const fields = format.options.map((option) => ({ option, control: controlOf(option) }));
   const result = h("div.result", { role: "status" });
   const path = `/recommendations/${recommendation.id}/exports/${format.name}`;
   const write = async () => {
     result.replaceChildren();
-    const query = Object.fromEntries(fields.map(({ option, control }) => [option.name, given(option, control)]));
+    const typed = fields.map(({ option, control }) => [option.name, given(option, control)]);
+    const query = { ...Object.fromEntries(typed), mixture };
     const made = await getJson(path, query);
     result.append(...shown(made, addressOf(path, { ...query, download: true })));
   };

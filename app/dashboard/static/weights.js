@@ -10,6 +10,9 @@ import { describeObjective, measureWords } from "./objective.js";
 import { axis, draw, nameAxis, plain, place } from "./plot.js";
 import { select } from "./query.js";
 
+const RECOMMENDED = "recommended";
+const MEASURED = "best_measured";
+
 /**
  * @param {HTMLElement} body
  * @param {HTMLElement} controls
@@ -24,8 +27,9 @@ export function create(body, controls, changed) {
       const ready = recommendation?.state === "succeeded" ? recommendation : null;
       const chart = await getJson(`/charts/studies/${study.id}/weights`, { recommendation: ready?.id });
       const plot = place(describe(chart), Math.max(150, 70 + chart.bars.length * (chart.bars.length > 20 ? 26 : 50)));
-      const rebuilt = show(body, [chart, recommendation, context.fit?.id, study.targets], () => [
+      const rebuilt = show(body, [chart, recommendation, context.fit?.id, study.targets, study.adopted_reason], () => [
         recommendation === null ? next(context) : progress(recommendation, changed),
+        ready !== null && ready.id === study.adopted_recommendation_id && adopted(study),
         h("div.chart-and-table", {}, plot, h("div", {}, numbers(chart))),
         ready && predictions(ready, study),
       ]);
@@ -35,32 +39,44 @@ export function create(body, controls, changed) {
 }
 
 function showChoice(controls, { study, recommendations, recommendation }, changed) {
-  const adopted = study.adopted_recommendation_id;
+  const { adopted_recommendation_id: adopted, adopted_mixture: mixture } = study;
   const options = recommendations.map((r) => ({
     value: r.id,
-    text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}${r.id === adopted ? " · adopted" : ""}`,
+    text: `${time(r.created_at)} · ${r.law} · ${shortId(r.id)}${r.id === adopted ? ` · adopted: ${words(mixture)}` : ""}`,
   }));
-  show(controls, [options, recommendation?.id, recommendation?.state], () => [
+  show(controls, [options, recommendation?.id, recommendation?.state, mixture], () => [
     options.length > 1 &&
       choice("Recommendation", options, recommendation?.id ?? "", (id) => {
         select({ recommendation: id, fit: null, law: null }); // the fit that it came from is shown beside it
         changed();
       }),
-    recommendation?.state === "succeeded" && adoption(recommendation, adopted, changed),
+    recommendation?.state === "succeeded" && adoptions(recommendation, study, changed),
   ]);
 }
 
-function adoption(recommendation, adopted, changed) {
-  if (recommendation.id === adopted) {
-    return h("span.tag.good", { title: "training pipelines read these weights" }, "✓ adopted");
-  }
-  return action("Adopt", {
-    run: () => postJson(`/recommendations/${recommendation.id}/adopt`),
+/** What is adopted of the recommendation, and a button for each mixture that can be; the offered one comes first. */
+function adoptions(recommendation, study, changed) {
+  const offered = recommendation.details?.offered.mixture ?? RECOMMENDED;
+  const all = MEASURED in recommendation.predictions ? [RECOMMENDED, MEASURED] : [RECOMMENDED];
+  all.sort((a, b) => Number(b === offered) - Number(a === offered));
+  return all.map((mixture) =>
+    recommendation.id === study.adopted_recommendation_id && mixture === study.adopted_mixture
+      ? h("span.tag.good", { title: `training pipelines read it: ${study.adopted_reason}` }, `✓ adopted: ${words(mixture)}`)
+      : adoption(recommendation, mixture, mixture === offered, changed),
+  );
+}
+
+function adoption(recommendation, mixture, offered, changed) {
+  return action(`Adopt ${words(mixture)}`, {
+    run: () => postJson(`/recommendations/${recommendation.id}/adopt`, { mixture }),
     done: changed,
-    sure: "Pipelines read these weights then: adopt?",
+    sure: offered ? "Pipelines read these weights then: adopt?" : "The recommendation offers the other mixture: adopt?",
     about: "Training pipelines that ask for the weights of this study get these from then on",
   });
 }
+
+const adopted = ({ adopted_mixture: mixture, adopted_reason: reason }) =>
+  h("p.about", {}, `Training pipelines read the ${words(mixture)} mixture: ${reason}.`);
 
 function next({ study, fit }) {
   if (fit?.state === "succeeded") {

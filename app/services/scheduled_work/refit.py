@@ -12,6 +12,7 @@ from app.errors import InvalidRequest
 from app.models import Fit, Recommendation
 from app.schemas.common import Body
 from app.schemas.fits import FitCreate
+from app.schemas.mixture_choice import OFFERED, WantedMixture
 from app.schemas.recommendations import RecommendationCreate
 from app.services.fits import create_fit, find_fit, plan_fit, require_finished
 from app.services.recommendations import (
@@ -37,6 +38,7 @@ class Refit(Body):
     recommend: bool = True
     recommendation: dict[str, Any] = Field(default={}, description="law, objective, constraints, seed ...")
     adopt: bool = Field(default=False, description="let training pipelines read the new weights at once")
+    adopt_mixture: WantedMixture = OFFERED
 
 
 class RefitWork(ScheduledWork[Refit]):
@@ -91,8 +93,10 @@ def _start_recommendation(session: Session, task: Task[Refit], wanted: Recommend
 def _end(session: Session, task: Task[Refit], recommendation_id: UUID) -> Done:
     require_recommended(find_recommendation(session, recommendation_id))
     if task.wishes.adopt:
-        adopt(session, recommendation_id, task.now)
-    return Done({"adopted": task.wishes.adopt})
+        adopted = adopt(session, recommendation_id, task.wishes.adopt_mixture, task.now)
+        said = f"adopted the {adopted.mixture.replace('_', ' ')} mixture: {adopted.reason}"
+        return Done({"adopted": True, "mixture": adopted.mixture}, message=said)
+    return Done({"adopted": False})
 
 
 def _recommendation(wishes: Refit, fit_id: UUID) -> RecommendationCreate:

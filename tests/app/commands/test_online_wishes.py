@@ -49,6 +49,8 @@ def _study(**fields: Any) -> StudyRead:
         "constraints": {},
         "budget": {"flops": None, "gpu_hours": None, "exhausted": False, "exhausted_on_cpu": False} | spent,
         "adopted_recommendation_id": None,
+        "adopted_mixture": None,
+        "adopted_reason": None,
         "run_counts": {},
         "stranded_runs": 0,
         "runs_without_agent": [],
