@@ -98,6 +98,8 @@ def show_verification(unit: str, console: Console, verified: VerificationRead) -
             continue
         reach = f"{one.low:+.4f} to {one.high:+.4f}"
         say(console, f"Against {one.baseline}: {one.difference:+.4f} (95 % interval {reach}): {one.verdict}.")
+    for sentence in verified.notes:
+        say(console, f"{sentence}.")
     if not verified.done:
         say(console, "Not all runs have ended yet.")
 
@@ -172,18 +174,21 @@ def _show_targets(console: Console, made: RecommendationRead, units: dict[str, s
     baselines = [name for name in _distinct(made.predictions) if name != _RECOMMENDED]
     names = sorted(own.targets, key=lambda name: -shares.get(name, 0.0))[:_MOST_ROWS]
     shown = [name for name in own.targets if name in set(names)]
+    mixed = len({units.get(name) for name in shown}) > 1
     rows = (
         (
             name,
-            words(units.get(name, "")) or "-",
+            *([words(units.get(name, "")) or "-"] if mixed else []),
             number(shares.get(name), 3),
             f"{own.targets[name].mean:.3f} +- {(own.targets[name].high - own.targets[name].low) / 2:.3f}",
             *(f"{made.predictions[other].targets[name].mean:.3f}" for other in baselines),
         )
         for name in shown
     )
-    columns = ("target", "unit", ">weight", ">recommended", *(f">{name.replace('_', ' ')}" for name in baselines))
-    console.print(table(columns, rows, "Predicted targets"))
+    compared = (f">{name.replace('_', ' ')}" for name in baselines)
+    columns = ("target", *(["unit"] if mixed else []), ">weight", ">recommended", *compared)
+    title = "Predicted targets" if mixed else titled("Predicted targets", units.get(shown[0], ""))
+    console.print(table(columns, rows, title))
     if len(own.targets) > len(shown):
         say(console, f"The {len(shown)} targets that weigh most; --json has all {len(own.targets)}.")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.dashboard.conftest import Service, Watched
-from tests.dashboard.seeding import LAWS, SETTINGS, create_study, queue, study_body, work
+from tests.dashboard.seeding import LAWS, NAMES, SETTINGS, create_study, queue, study_body, work
 from tests.dashboard.test_study_page import open_study, rows
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
@@ -135,3 +136,53 @@ def test_a_run_of_stages_shows_them_and_runs_that_nobody_would_claim_are_told(se
     expect(page.locator("#runs tbody tr td.note")).to_have_text("2 stages")
     table = page.locator("#trajectory").get_by_role("table", name="Stages of this run, in tokens")
     expect(table.locator("tbody tr")).to_have_text(["code100.0 %0.0 %", "law0.0 %25.0 %", "web0.0 %75.0 %"])
+
+
+def test_losses_stand_with_their_unit_and_the_objective_says_of_what_it_is(service: Service, seen: Watched) -> None:
+    targets = [
+        {"name": "code", "unit": "nats_per_token"},
+        {"name": "web"},
+        {"name": "arc", "unit": "accuracy", "direction": "maximize"},
+    ]
+    study = create_study(service.api, name="three units", targets=targets)
+    weights = np.random.default_rng(5).dirichlet((2, 2, 2), 12)
+    runs = [
+        {"weights": dict(zip(NAMES, p, strict=True)), "losses": {"code": 2 - p[0], "web": 1 + p[1], "arc": p[2] / 2}}
+        for p in weights.tolist()
+    ]
+    service.api.post(f"/v1/studies/{study}/runs", json={"runs": runs}).raise_for_status()
+    fit = service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).json()["id"]
+    work(service.settings)
+    service.api.post(f"/v1/studies/{study}/recommendations", json={"fit_id": fit}).raise_for_status()
+    work(service.settings)
+    page = open_study(service, seen, study)
+    made = (
+        "Objective: the weighted mean of the targets in their own, mixed units (nats per token, bits per byte, "
+        "accuracy; a target to be maximised counts negative). Lower is better."
+    )
+    for section in ("weights", "reasons", "what-if", "fidelity", "runs"):
+        expect(page.locator(f"#{section}")).to_contain_text(made)
+    predicted = page.get_by_role("table", name="Predicted losses of each mixture").locator("thead th")
+    units = ["Objective", "code nats per token", "web bits per byte", "arc accuracy, higher is better"]
+    expect(predicted).to_have_text(["Mixture", *units])
+    expect(page.locator("#what-if tbody th")).to_have_text(["objective", *units[1:]])
+
+
+def test_the_unit_that_all_targets_share_is_that_of_the_objective(service: Service, seen: Watched) -> None:
+    page = open_study(service, seen)
+    for section in ("weights", "runs", "fidelity", "verification", "reasons"):
+        expect(page.locator(f"#{section} thead .unit").first).to_have_text("bits per byte")
+    expect(page.locator("#runs thead th").nth(6)).to_have_text("Objective bits per byte")
+    expect(page.locator("a.tile").filter(has_text="Predicted objective")).to_contain_text("bits per byte; natural")
+
+
+def test_notes_and_names_of_laws_keep_their_words_on_a_narrow_page(service: Service, seen: Watched) -> None:
+    seen.page.set_viewport_size({"width": 420, "height": 900})
+    page = open_study(service, seen)
+    page.wait_for_selector("#fidelity tr.chosen")
+    heights = "rows => rows.map((row) => row.getBoundingClientRect().height)"
+    assert max(page.locator("#runs tbody tr").evaluate_all(heights)) < 120
+    names = page.locator("#fidelity tbody button.link")
+    lines = names.evaluate_all("all => all.map((one) => one.getClientRects().length * one.offsetHeight)")
+    assert max(lines) < 30, "the name of a law is broken over lines"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
