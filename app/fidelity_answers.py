@@ -55,7 +55,8 @@ def findings_of(comparison: Comparison, targets: Targets) -> Findings:
 def _outlier(one: Outlier, maximised: bool) -> OutlierRead:
     sign = -1 if maximised else 1
     far = finite(sign * one.distance)
-    return OutlierRead(run_id=one.run_id, target=one.target, value=sign * one.value, distance=far)
+    value, tokens = sign * one.value, finite(one.train_tokens)
+    return OutlierRead(run_id=one.of_run, train_tokens=tokens, target=one.target, value=value, distance=far)
 
 
 def _noise_floor(comparison: Comparison, targets: Targets) -> NoiseRead | None:

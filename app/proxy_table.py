@@ -19,6 +19,7 @@ from app.formats.fidelity_column import COLUMN
 from app.formats.remarks import Remarks, note, warning
 from app.formats.swarm_folder import Swarm, read_swarm
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.run_points import FALLING_RATES
 from proxy_training.spec import Measured, NamedResult, NamedSpec
 
 Cells = Sequence[object]
@@ -121,7 +122,8 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
         result, fidelity = wish.results[run_id].result, RunFidelity(wish.results[run_id].fidelity)
         if wish.trajectory:
             on_the_way = [point for point in result.trajectory if point.train_tokens < result.train_tokens]
-            annealed += sum(not _ends_a_shorter_run(named, point.train_tokens) for point in on_the_way)
+            settings = named.spec.settings
+            annealed += sum(not settings.ends_a_shorter_run(point.train_tokens) for point in on_the_way)
             rows += [
                 _Row(f"{run_id}@{point.train_tokens}", named, fidelity, point.train_tokens, point.losses, point.metrics)
                 for point in on_the_way
@@ -133,19 +135,8 @@ def _rows(wish: TableWish) -> tuple[list[_Row], Remarks]:
     if staged:
         remarks += warning(f"{staged} runs changed their weights on the way and were left out: they are no one mixture")
     if annealed:
-        remarks += warning(
-            f"{annealed} points on the way are not those of shorter runs: their learning rate was falling to a later "
-            "end; the schedules constant and, before its decay, wsd give points that are"
-        )
+        remarks += warning(f"{annealed} points on the way {FALLING_RATES}")
     return rows, remarks
-
-
-def _ends_a_shorter_run(named: NamedSpec, train_tokens: int) -> bool:
-    """Whether a run of so many tokens would have had the learning rates that this one had until there."""
-    settings = named.spec.settings
-    schedule = settings.optimizer.schedule
-    stable = (1 - settings.optimizer.decay_fraction) * settings.train_tokens
-    return schedule == "constant" or (schedule == "wsd" and train_tokens <= stable)
 
 
 def _names(keyed: Iterable[Mapping[str, object]]) -> list[str]:

@@ -151,6 +151,14 @@ class ProxySettings(Record):
     def step_tokens(self) -> int:
         return self.batch_sequences * self.model.context
 
+    def is_end(self, tokens: int) -> bool:
+        """Whether a run is finished after ``tokens``. Trainers do whole steps, and may round the run down to them."""
+        return tokens >= self.train_tokens // self.step_tokens * self.step_tokens
+
+    def is_beyond(self, tokens: int) -> bool:
+        """Whether ``tokens`` are more than a run has whose last step is done whole."""
+        return tokens >= self.train_tokens + self.step_tokens
+
     @property
     def measured_tokens(self) -> tuple[int, ...]:
         """After how many tokens a run is measured, ascending: whole steps, the first at or after each asked count, and
@@ -158,6 +166,12 @@ class ProxySettings(Record):
         step, end = self.step_tokens, self.train_tokens // self.step_tokens * self.step_tokens
         asked = {min(-(-tokens // step) * step, end) for tokens in self.measure_at_tokens}
         return tuple(sorted(asked | {end}))
+
+    def ends_a_shorter_run(self, train_tokens: int) -> bool:
+        """Whether a run of so many tokens would have had the learning rates that this one had until there."""
+        stable = (1 - self.optimizer.decay_fraction) * self.train_tokens
+        schedule = self.optimizer.schedule
+        return schedule == "constant" or (schedule == "wsd" and train_tokens <= stable)
 
     @property
     def batch_key(self) -> str:

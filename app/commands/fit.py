@@ -12,6 +12,7 @@ import typer
 from app.command_options import AsJson, with_records
 from app.connection import ONLINE, ConnectionOptions, Limit, StudyName, connected
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.run_points import RunPoints
 
 _Fit = Annotated[str, typer.Argument(metavar="FIT", help="Id of the fit, or a part of it.")]
 
@@ -28,11 +29,17 @@ class RunChoice:
     staged: Annotated[
         bool, typer.Option("--staged", help="Also runs of several stages, each as the mean of its stages.")
     ] = False
+    points: Annotated[
+        RunPoints | None,
+        typer.Option(
+            help="Of each run its end, or all points that it measured, each at its own tokens [default: end]."
+        ),
+    ] = None
 
     def given(self) -> dict[str, object]:
         """The fields of the filter that were given."""
         fields = {"model_params": self.model_params, "train_tokens": self.train_tokens, "purposes": self.purpose}
-        fields |= {"fidelity": self.fidelity, "staged": self.staged}
+        fields |= {"fidelity": self.fidelity, "staged": self.staged, "points": self.points}
         return {name: value for name, value in fields.items() if value}
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Fit(Base):
-    """Mixing laws fitted to the runs that ``run_ids`` names, in that order."""
+    """Mixing laws fitted to the runs that ``run_ids`` names, in that order, and to the points on their way that it
+    names (``schemas/run_points.py``)."""
 
     __tablename__ = "fits"
     __table_args__ = (Index("ix_fits_page", "study_id", "id"),)
@@ -35,6 +36,8 @@ class Fit(Base):
     runs_excluded: Mapped[int] = mapped_column(default=0)
     runs_filtered: Mapped[int] = mapped_column(default=0)
     run_filter: Mapped[dict[str, Any] | None]
+    # How many points there are where every one of a run counts, and what is to be known of them.
+    points: Mapped[dict[str, Any] | None]
     # The first targets of the study, by position; those added later are unknown to this fit.
     targets_used: Mapped[int] = mapped_column(default=0)
     # Names of targets among these that no run has measured.

@@ -26,7 +26,8 @@ def fit_row(fit: FitRead) -> Sequence[str]:
 
 def show_fit(targets: Sequence[TargetIn], console: Console, fit: FitRead) -> None:
     """The table of laws; under it why laws were skipped, and which one was chosen."""
-    say(console, f"Fit {fit.id} {fit.state}: {fit.runs_used} runs, {fit.folds} folds, seed {fit.seed}.")
+    points = "" if fit.points is None else f" with {fit.points.used} points"
+    say(console, f"Fit {fit.id} {fit.state}: {fit.runs_used} runs{points}, {fit.folds} folds, seed {fit.seed}.")
     for what, left in (
         ("are of other domains", fit.runs_left_out),
         ("are excluded", fit.runs_excluded),

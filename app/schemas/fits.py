@@ -11,6 +11,7 @@ from pydantic import Field
 from app.schemas.common import Answer, Body, Weights
 from app.schemas.jobs import JobState
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.run_points import RunPoints
 
 
 class RunFilter(Body):
@@ -29,6 +30,12 @@ class RunFilter(Body):
         default=False,
         description="also runs of several stages, each as the mean of its stages weighted by tokens; laws know "
         "mixtures that do not change",
+    )
+    points: RunPoints = Field(
+        default=RunPoints.END,
+        description="all: every point that a run measured on its way is an observation of its own, at its own "
+        "train_tokens, so that laws that know tokens learn from runs of one length; points of runs of several stages, "
+        "and of runs whose train_tokens are not known, stay out. The filter chooses runs, by their ends",
     )
     purposes: list[Annotated[str, Field(max_length=50)]] | None = Field(
         default=None, min_length=1, description="runs of these purposes only"
@@ -81,7 +88,10 @@ class LawFidelity(Answer):
 
 
 class OutOfFoldPoint(Answer):
+    """``train_tokens`` are those of the point, null where they are not known."""
+
     run_id: str
+    train_tokens: float | None = None
     observed: float
     predicted: float
 
@@ -96,9 +106,11 @@ class OutOfFoldRead(Answer):
 
 
 class OutlierRead(Answer):
-    """A measurement that is far off: by how many spreads it lies above (or below 0: under) where it should."""
+    """A measurement that is far off: by how many spreads it lies above (or below 0: under) where it should.
+    ``train_tokens`` are those of the point, null where they are not known."""
 
     run_id: str
+    train_tokens: float | None = None
     target: str
     value: float
     distance: float | None
@@ -117,6 +129,18 @@ class Findings(Answer):
     noise_floor: NoiseRead | None
     diverged: list[OutlierRead]
     suspects: list[OutlierRead]
+
+
+class PointsUsed(Answer):
+    """The points of a fit that takes every one of its runs."""
+
+    used: int = Field(description="ends included")
+    falling_rate: int = Field(
+        description="points on the way that are not those of shorter runs: their learning rate was falling to a "
+        "later end"
+    )
+    unknown_rate: int = Field(description="points on the way of runs trained elsewhere, of which that is not known")
+    warnings: list[str]
 
 
 class FitRead(Answer):
@@ -138,6 +162,7 @@ class FitRead(Answer):
     folds: int
     seed: int
     runs_used: int
+    points: PointsUsed | None = Field(description="null where each run counts by its end alone")
     runs_left_out: int = Field(description="measured runs of domain sets with other domains, which cannot enter")
     runs_excluded: int = Field(description="measured runs that are flagged, or whose weights moved while they trained")
     targets_left_out: list[str] = Field(description="no run has measured these targets yet")

@@ -160,6 +160,9 @@ class Provenance(Answer):
         default=0,
         description="how many of them changed their weights on the way; each counted as the mean of its stages",
     )
+    points: int | None = Field(
+        default=None, description="points of these runs, ends included; null where each counted by its end alone"
+    )
     runs_hash: str
     domain_set_id: UUID
     domain_set_version: int
@@ -266,6 +269,9 @@ class ArmRead(Answer):
 
     name: str
     weights: dict[str, float]
+    stages: list[Stage] = Field(
+        description="what its runs train where their weights change on the way; `weights` are the mean of these"
+    )
     seeds_done: int
     seeds_asked: int
     mean: float | None
@@ -288,3 +294,4 @@ class VerificationRead(Answer):
     done: bool
     arms: list[ArmRead]
     contrasts: list[ContrastRead]
+    notes: list[str] = Field(description="what was trained and what was predicted, where the two differ")

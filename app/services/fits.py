@@ -15,9 +15,19 @@ from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.models import Fit, Job, LawResult
 from app.schemas.common import Page
-from app.schemas.fits import Findings, FitCreate, FitRead, LawFidelity, OutOfFoldPoint, OutOfFoldRead, RunFilter
+from app.schemas.fits import (
+    Findings,
+    FitCreate,
+    FitRead,
+    LawFidelity,
+    OutOfFoldPoint,
+    OutOfFoldRead,
+    PointsUsed,
+    RunFilter,
+)
 from app.schemas.jobs import JobState
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.run_points import RunPoints
 from app.services.access import check_study
 from app.services.events import record
 from app.services.fit_runs import count_excluded, filtered
@@ -32,6 +42,7 @@ from app.services.observations import (
     shown,
 )
 from app.services.pages import page
+from app.services.run_points import points_named, points_used, with_points
 from app.services.studies import find_study
 from mixers.agreement import objective_values
 from mixers.laws import LAWS
@@ -46,7 +57,7 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
 
     Raises:
         Conflict: no run is measured yet.
-        InvalidRequest: an unknown law, or a filter that no run passes.
+        InvalidRequest: an unknown law, a filter that no run passes, or more points than one fit takes.
     """
     study = find_study(session, study_id)
     laws = _known_laws(body.laws)
@@ -56,7 +67,9 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
     staged = 0 if asked.staged else count_staged(session, study, asked.fidelity)
     if len(measured) == 0:
         raise Conflict(_no_run(study.id, asked.fidelity, other, staged))
-    runs = measured if body.runs is None else filtered(session, study, measured, body.runs)
+    ends = measured if body.runs is None else filtered(session, study, measured, body.runs)
+    every = asked.points is RunPoints.ALL
+    runs = with_points(session, ends) if every else ends
     runs, unmeasured = _measured_targets(runs)
     scale = largest_scale(runs)
     return Fit(
@@ -65,10 +78,11 @@ def plan_fit(session: Session, study_id: UUID, body: FitCreate) -> Fit:
         laws=laws,
         folds=body.folds,
         seed=body.seed,
-        runs_used=len(runs),
+        runs_used=len(ends),
         runs_left_out=count_stranded(session, [study]).get(study.id, 0),
         runs_excluded=count_excluded(session, study.id),
-        runs_filtered=len(measured) - len(runs) + other + staged,
+        runs_filtered=len(measured) - len(ends) + other + staged,
+        points=points_used(session, runs).model_dump(mode="json") if every else None,
         run_filter=None if body.runs is None else body.runs.model_dump(mode="json"),
         targets_used=len(study.targets),
         targets_left_out=unmeasured,
@@ -191,6 +205,7 @@ def read_fit(fit: Fit) -> FitRead:
         folds=fit.folds,
         seed=fit.seed,
         runs_used=fit.runs_used,
+        points=None if fit.points is None else PointsUsed.model_validate(fit.points),
         runs_left_out=fit.runs_left_out,
         runs_excluded=fit.runs_excluded,
         runs_filtered=fit.runs_filtered,
@@ -231,9 +246,18 @@ def law_of(fit: Fit, asked: str | None) -> str:
 
 
 def fitted_runs(session: Session, fit: Fit) -> Observations:
-    """The runs that the fit was made from."""
+    """The observations that the fit was made from.
+
+    Raises:
+        Conflict: points of its runs are no more.
+    """
     study = find_study(session, fit.study_id)
-    return runs_of_fit(session, study, fit)
+    return points_named(session, runs_of_fit(session, study, fit), fit.run_ids)
+
+
+def about_points(fit: Fit) -> list[str]:
+    """What a reader of a fit must know about the points in it; nothing where each run counts by its end alone."""
+    return [] if fit.points is None else list(fit.points["warnings"])
 
 
 def get_out_of_fold(session: Session, fit_id: UUID, law: str | None, target: str | None) -> OutOfFoldRead:
@@ -255,8 +279,10 @@ def get_out_of_fold(session: Session, fit_id: UUID, law: str | None, target: str
         j = runs.targets.names.index(target)
         observed, predicted = shown(observed, runs.targets)[:, j], shown(predicted, runs.targets)[:, j]
     points = [
-        OutOfFoldPoint(run_id=run_id, observed=y, predicted=y_hat)
-        for run_id, y, y_hat in zip(runs.run_ids, observed.tolist(), predicted.tolist(), strict=True)
+        OutOfFoldPoint(run_id=run_id, train_tokens=_known(tokens), observed=y, predicted=y_hat)
+        for run_id, tokens, y, y_hat in zip(
+            runs.of_run, runs.train_tokens.tolist(), observed.tolist(), predicted.tolist(), strict=True
+        )
         if math.isfinite(y) and math.isfinite(y_hat)
     ]
     return OutOfFoldRead(fit_id=fit.id, law=law, target=target, points=points)

@@ -14,7 +14,7 @@ from app.fidelity_answers import findings_of, law_fidelity, odd_measurements
 from app.law_choice import distrust, trusted_report
 from app.models import Fit, LawResult
 from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
-from app.services.fits import fidelity_of, fitted_runs
+from app.services.fits import about_points, fidelity_of, fitted_runs
 from app.services.observations import count_staged_of_fit
 from app.services.stages import about_staged_runs
 from mixers.fidelity import compare, fit_calibrated
@@ -56,7 +56,7 @@ def run_fit(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
         remarks = [sentence, *remarks]
     if fidelity_of(fit) is RunFidelity.MERGED:
         remarks = [ABOUT_MERGED, *remarks]
-    remarks = [*about_staged_runs(staged, fit.runs_used), *remarks]
+    remarks = [*about_staged_runs(staged, fit.runs_used), *about_points(fit), *remarks]
 
     def store(session: Session) -> None:
         row = session.get_one(Fit, fit.id)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.models import DomainSet, Fit, Run, Study
 from app.schemas.run_fidelity import RunFidelity
+from app.schemas.run_points import is_end
 from app.schemas.runs import RunSource, RunState
 from app.services.domain_versions import carried_names, stranded_versions
 from app.services.mixtures import domains_of, targets_of, vector
@@ -64,7 +65,7 @@ def count_staged(session: Session, study: Study, fidelity: RunFidelity) -> int:
 
 def count_staged_of_fit(session: Session, fit: Fit) -> int:
     """How many of the runs of a fit have several stages."""
-    ids = [UUID(run_id) for run_id in fit.run_ids]
+    ids = _runs_named(fit)
     staged = select(func.count()).where(Run.stages.is_not(None))
     parts = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
     return sum(session.scalar(staged.where(Run.id.in_(part))) or 0 for part in parts)
@@ -87,15 +88,20 @@ def count_stranded(session: Session, studies: Sequence[Study]) -> dict[UUID, int
 
 
 def runs_of_fit(session: Session, study: Study, fit: Fit) -> Observations:
-    """The runs that a fit names, in its order. Losses of a finished run never change, so these are the same data."""
+    """The ends of the runs that a fit names, in its order. Losses of a finished run never change, so these are the same
+    data."""
     found: dict[UUID, Row[Any]] = {}
-    wanted = [UUID(run_id) for run_id in fit.run_ids]
+    wanted = _runs_named(fit)
     for start in range(0, len(wanted), _IDS_AT_ONCE):
         part = _columns(study.id).where(Run.id.in_(wanted[start : start + _IDS_AT_ONCE]))
         found |= {row.id: row for row in session.execute(part)}
     domain_set = session.get_one(DomainSet, fit.domain_set_id)
     rows = [found[run_id] for run_id in wanted]
     return _observations(domain_set, targets_of_fit(study, fit), rows, carried_names(study, domain_set))
+
+
+def _runs_named(fit: Fit) -> list[UUID]:
+    return [UUID(name) for name in fit.run_ids if is_end(name)]
 
 
 def targets_of_fit(study: Study, fit: Fit) -> Targets:

@@ -61,9 +61,9 @@ def predict(session: Session, recent: RecentValues, fit_id: UUID, body: Predicti
 def _support(session: Session, fit: Fit) -> tuple[Observations, int]:
     """The weights and scales of the runs, with one target only, and their bytes."""
     runs = fitted_runs(session, fit).of_targets([0])
-    names = sum(sys.getsizeof(name) for name in (*runs.run_ids, *set(runs.mix_ids)))
+    names = sum(sys.getsizeof(name) for name in {*runs.run_ids, *runs.mix_ids, *runs.of_run})
     arrays = (runs.p, runs.losses, runs.model_params, runs.train_tokens)
-    return runs, names + sum(array.nbytes for array in arrays) + 16 * len(runs)
+    return runs, names + sum(array.nbytes for array in arrays) + 24 * len(runs)
 
 
 def _sized_law(session: Session, fit: Fit, law: str) -> tuple[FittedLaw, int]:

@@ -19,7 +19,7 @@ from app.recommendation_details import mixture_document, recommendation_details,
 from app.schemas.recommendations import Provenance
 from app.schemas.run_fidelity import ABOUT_MERGED, RunFidelity
 from app.schemas.wishes import Constraints, Objective
-from app.services.fits import fidelity_of, fitted_runs
+from app.services.fits import about_points, fidelity_of, fitted_runs
 from app.services.fitting import OnProgress, Store
 from app.services.mixtures import named
 from app.services.observations import count_staged_of_fit
@@ -36,13 +36,15 @@ from proxy_training.spec import Stage
 
 @dataclass(frozen=True)
 class _Asked:
-    """A recommendation as the mathematics takes it, and where it comes from. ``runs`` are without what diverged."""
+    """A recommendation as the mathematics takes it, and where it comes from. ``runs`` are without what diverged;
+    ``about_points`` is what is to be known of points on their way."""
 
     row: Recommendation
     problem: Problem
     law: FittedLaw
     runs: Observations
     provenance: dict[str, Any]
+    about_points: list[str]
 
 
 def run_recommendation(database: Database, job_id: UUID, on_progress: OnProgress) -> Store:
@@ -93,7 +95,9 @@ def _load(session: Session, job_id: UUID) -> _Asked:
     scale = scale_for(runs, row.model_params, row.train_tokens)
     objective, constraints = Objective.model_validate(row.objective), Constraints.model_validate(row.constraints)
     problem = fit_problem(session, fit, objective, constraints, scale)
-    return _Asked(row, problem, load_law(session, fit, row.law), runs, _provenance(session, row, fit))
+    return _Asked(
+        row, problem, load_law(session, fit, row.law), runs, _provenance(session, row, fit), about_points(fit)
+    )
 
 
 def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, Any]:
@@ -106,6 +110,7 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
         runs=fit.runs_used,
         run_fidelity=fidelity_of(fit),
         staged_runs=count_staged_of_fit(session, fit),
+        points=None if fit.points is None else fit.points["used"],
         runs_hash=fit.runs_hash,
         domain_set_id=domain_set.id,
         domain_set_version=domain_set.version,
@@ -119,7 +124,8 @@ def _provenance(session: Session, row: Recommendation, fit: Fit) -> dict[str, An
 
 def _about_runs(asked: _Asked) -> list[str]:
     merged = [ABOUT_MERGED] if asked.provenance["run_fidelity"] == RunFidelity.MERGED else []
-    return [*merged, *about_staged_runs(asked.provenance["staged_runs"], asked.provenance["runs"])]
+    staged = about_staged_runs(asked.provenance["staged_runs"], asked.provenance["runs"])
+    return [*merged, *staged, *asked.about_points]
 
 
 def _unconstrained(asked: _Asked) -> dict[str, Any] | None:

@@ -56,8 +56,8 @@ def test_a_filter_keeps_the_runs_that_pass_all_of_it(api: TestClient, study: str
     for runs, kept in cases:
         fit = ask(api, study, **runs)
         assert (fit["runs_used"], fit["runs_filtered"], fit["runs_excluded"]) == (kept, 20 - kept, 1), runs
-        nothing = {"model_params": None, "train_tokens": None, "purposes": None, "exclude": [], "fidelity": "trained"}
-        assert fit["runs"] == nothing | runs
+        nothing = {"model_params": None, "train_tokens": None, "purposes": None, "exclude": []}
+        assert fit["runs"] == nothing | {"fidelity": "trained", "staged": False, "points": "end"} | runs
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(api: TestClient, study: str) -> None:

@@ -341,6 +341,7 @@ def test_the_service_reads_what_an_earlier_one_stored(old: Settings, revision: s
         assert [point["train_tokens"] for point in points] == [2048]
         fit = api.get(f"/v1/fits/{FIT}").json()
         assert (fit["state"], fit["chosen_law"], fit["fidelity"][0]["law"]) == ("succeeded", "mean", "mean")
+        assert fit["points"] is None
         found = api.get(f"/v1/recommendations/{RECOMMENDATION}").json()
         assert {row["domain"]: row["weight"] for row in found["weights"]} == MIXTURE
         assert api.get("/v1/agents").json()["items"][0]["draining"] is False

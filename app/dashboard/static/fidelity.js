@@ -62,7 +62,7 @@ function content(fit, objective, changed) {
     h(
       "p.about",
       {},
-      `On the objective, out of fold: ${fit.folds} folds over ${fit.runs_used} runs. `,
+      `On the objective, out of fold: ${fit.folds} folds over ${fit.runs_used} runs${fit.points ? ` with ${fit.points.used} points` : ""}. `,
       "Coverage: the share of unseen runs inside their 90 % intervals. ",
       "The law “mean” always predicts the average and is the one to beat. ",
       objective.words,

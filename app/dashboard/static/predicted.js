@@ -2,7 +2,7 @@
 
 import { getJson } from "./api.js";
 import { choice, h, show } from "./dom.js";
-import { decimal, shortId, words } from "./format.js";
+import { count, decimal, shortId, words } from "./format.js";
 import { empty } from "./notices.js";
 import { axis, draw, place } from "./plot.js";
 import { select, selected } from "./query.js";
@@ -65,6 +65,7 @@ function showChoices(controls, fit, study, law, target, changed) {
 
 function measures(chart) {
   const entry = (name, value, about) => h("div", { title: about }, h("dt", {}, name), h("dd", {}, value));
+  const runs = new Set(chart.points.map((point) => point.run_id)).size;
   return h(
     "dl.measures",
     {},
@@ -72,14 +73,19 @@ function measures(chart) {
     entry("MAE", decimal(chart.mae), "mean absolute error"),
     entry("MAE of the mean", decimal(chart.baseline_mae), "the error of always predicting the average"),
     entry("R²", decimal(chart.r2, 3), "explained share of the variance"),
-    entry("Runs", String(chart.points.length), "runs with this target"),
+    entry("Runs", String(runs), "runs with this target"),
+    runs < chart.points.length && entry("Points", String(chart.points.length), "measured on the way and at the end"),
   );
 }
 
 function describe(chart) {
   const what = `Scatter of predicted against observed ${chart.target ?? "objective"}`;
   const measures = `Spearman ${decimal(chart.spearman, 3)}, mean absolute error ${decimal(chart.mae)}`;
-  return `${what} for ${chart.points.length} runs under ${chart.law}: ${measures}`;
+  return `${what} for ${chart.points.length} points under ${chart.law}: ${measures}`;
+}
+
+function after(point) {
+  return point.train_tokens === null ? "" : ` after ${count(point.train_tokens)} tokens`;
 }
 
 function picture(chart, theme) {
@@ -106,7 +112,7 @@ function picture(chart, theme) {
         marker: { size: 8, color: theme.chosen, opacity: 0.8, line: { width: 1, color: theme.card } },
         text: chart.points.map(
           (point) =>
-            `run ${shortId(point.run_id)}<br>predicted ${decimal(point.predicted)}<br>observed ${decimal(point.observed)}`,
+            `run ${shortId(point.run_id)}${after(point)}<br>predicted ${decimal(point.predicted)}<br>observed ${decimal(point.observed)}`,
         ),
         customdata: chart.points.map((point) => point.run_id),
         hovertemplate: "%{text}<extra></extra>",

@@ -69,7 +69,10 @@ class Jsonl(ImportFormat[Options]):
 
         found = reading_of(source_name(list(source.files)), records, target, note(RULE_IN_WORDS))
         if trajectories:
-            told = note(f"{trajectories} runs tell a trajectory: it is stored with them, and fits take its end")
+            told = note(
+                f"{trajectories} runs tell a trajectory: it is stored with them; fits take its end, or all of its "
+                "points when they are asked to"
+            )
             found = Reading(found.source, found.domains, found.targets, found.runs, found.remarks + told)
         return found
 
