@@ -20,6 +20,7 @@ _COLUMNS = (
     Run.attempt,
     Run.max_attempts,
     Run.model_params,
+    Run.train_tokens,
     Run.progress_tokens,
     Run.result.is_not(None).label("has_result"),
 )

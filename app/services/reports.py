@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app.models import Run
@@ -28,7 +28,7 @@ from app.services.events import Happened, record, record_all
 from app.services.held_runs import held_run, holds, locked_run, locked_runs, require_lease
 from app.services.measured_values import Units, values_of_targets, why_nothing_measured
 from app.services.measurements import store_points, units_of_targets
-from proxy_training.spec import ProxyResult
+from proxy_training.spec import ProxyResult, ProxySettings
 
 _ENDED = ("state", "error", "losses", "result", "realised_weights", "wall_seconds", "progress_tokens", "finished_at")
 _TAKE_IN = (
@@ -41,7 +41,8 @@ _TAKE_IN = (
 def complete(session: Session, run_id: UUID, body: CompletionCreate, now: datetime) -> None:
     """Take in the result. The same attempt may report again, for its first answer may have been lost on the way.
 
-    A diverged run has failed: training it again would diverge again.
+    A diverged run has failed: training it again would diverge again. So has one that is said to have succeeded before
+    its end or beyond it.
 
     Raises:
         LeaseLost: another attempt holds the run, or none does.
@@ -106,9 +107,10 @@ def release(session: Session, run_id: UUID, body: ReleaseCreate, now: datetime) 
 def _take_in(session: Session, results: Sequence[tuple[Row, ProxyResult]], now: datetime) -> None:
     """Store results of runs that are locked and held by the attempt that reports them."""
     units = units_of_targets(session, {run.study_id for run, _ in results})
+    wrong_length = _of_another_length(session, results)
     rows, ended, events = [], [], []
     for run, result in results:
-        row = _outcome(result, units[run.study_id], now)
+        row = _outcome(result, units[run.study_id], wrong_length.get(run.id), now)
         rows.append(row | {"of_run": run.id})
         how = AttemptOutcome.SUCCEEDED if row["state"] is RunState.SUCCEEDED else AttemptOutcome.FAILED
         reported = Reported(flops_of(run.model_params, result.train_tokens), result.wall_seconds, result.processor)
@@ -125,10 +127,28 @@ def _failure(run: Row, reason: str) -> dict[str, Any]:
     return {"attempt": run.attempt, "state": RunState.FAILED.value, "reason": reason[:500]}
 
 
-def _outcome(result: ProxyResult, units: Units, now: datetime) -> dict[str, Any]:
+def _of_another_length(session: Session, results: Sequence[tuple[Row, ProxyResult]]) -> dict[UUID, str]:
+    """What is wrong with those that succeeded, as they say, after other tokens than those of their run: a fit would
+    take them for runs of its length."""
+    odd = {
+        run.id: result.train_tokens
+        for run, result in results
+        if result.status == "succeeded" and result.train_tokens != run.train_tokens
+    }
+    if not odd:
+        return {}
+    found: dict[UUID, str] = {}
+    for run in session.execute(select(Run.id, Run.settings).where(Run.id.in_(odd))):
+        settings, tokens = ProxySettings.model_validate(run.settings), odd[run.id]
+        if not settings.is_end(tokens) or settings.is_beyond(tokens):
+            found[run.id] = f"its agent reports success after {tokens} tokens; the run has {settings.train_tokens}"
+    return found
+
+
+def _outcome(result: ProxyResult, units: Units, wrong_length: str | None, now: datetime) -> dict[str, Any]:
     """The columns that a result fills."""
     losses = values_of_targets(units, result.losses, result.metrics)
-    error = _why_no_data_point(result, losses, units)
+    error = wrong_length or _why_no_data_point(result, losses, units)
     return {
         "state": RunState.SUCCEEDED if error is None else RunState.FAILED,
         "error": error,

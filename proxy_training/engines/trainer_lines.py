@@ -45,16 +45,11 @@ Heard = Progress | TrajectoryPoint | ProxyResult
 
 
 class TrainerLines:
-    """All that one trainer has said of one run. The first result is the last word.
-
-    Trainers do whole steps: a finished run may have less than a step more, or what is left of the asked tokens when
-    they are rounded down to a step.
-    """
+    """All that one trainer has said of one run. The first result is the last word."""
 
     def __init__(self, settings: ProxySettings) -> None:
         self.result: ProxyResult | None = None
-        self._asked = settings.train_tokens
-        self._step = settings.batch_sequences * settings.model.context
+        self._settings = settings
         self._tokens = 0
         self._points: dict[int, TrajectoryPoint] = {}
         self._count = 0
@@ -71,8 +66,8 @@ class TrainerLines:
             return None
         try:
             heard = self._read(document)
-            if heard.train_tokens >= self._asked + self._step:
-                raise WrongLine(f"train_tokens is {heard.train_tokens}; the run has {self._asked}")
+            if self._settings.is_beyond(heard.train_tokens):
+                raise WrongLine(f"train_tokens is {heard.train_tokens}; the run has {self._settings.train_tokens}")
         except (ValidationError, WrongLine) as exc:
             raise WrongLine(
                 f"line {self._count} of the trainer's output, {line.strip()[:_SHOWN_CHARACTERS]!r}, is wrong: "
@@ -87,7 +82,7 @@ class TrainerLines:
 
     def is_end(self, train_tokens: int) -> bool:
         """Whether a run with that many tokens is finished."""
-        return train_tokens >= self._asked // self._step * self._step
+        return self._settings.is_end(train_tokens)
 
     def last_point_as_result(self) -> ProxyResult | None:
         """The result of a trainer that only measured: its point at the end of the run, when there is one."""
@@ -140,7 +135,7 @@ class TrainerLines:
         given = {"train_tokens": self._tokens, **document, "losses": losses}
         result = ProxyResult.model_validate({**given, "metrics": _with_records(document, "metrics")})
         if result.status == "succeeded" and not self.is_end(result.train_tokens):
-            raise WrongLine(f"it succeeded after {result.train_tokens} tokens of {self._asked}")
+            raise WrongLine(f"it succeeded after {result.train_tokens} tokens of {self._settings.train_tokens}")
         if "trajectory" in document:
             return result
         if result.status == "succeeded":

@@ -11,9 +11,13 @@ from tests.app.study_bodies import create_study, study_body
 
 def _listings(api: TestClient) -> list[str]:
     """The addresses of all pages that need no more than a study."""
-    routes = [each for each in iter_route_contexts(api.app.routes) if each.path and each.path.startswith("/v1/")]  # type: ignore[attr-defined]
-    found = {each.path for each in routes if "GET" in (each.methods or ()) and "Page[" in _answer(each.route)}
-    return sorted(path for path in found if "{" not in path.replace("{study_id}", ""))
+    found = set()
+    for each in iter_route_contexts(api.app.routes):  # type: ignore[attr-defined]
+        path = each.path or ""
+        alone = path.startswith("/v1/") and "{" not in path.replace("{study_id}", "")
+        if alone and "GET" in (each.methods or ()) and "Page[" in _answer(each.route):
+            found.add(path)
+    return sorted(found)
 
 
 def _answer(route: object) -> str:

@@ -148,6 +148,28 @@ def test_a_diverged_run_has_failed_and_is_not_retried(api: TestClient, study: st
     assert claim(api, agent) == []
 
 
+# Four steps of 1024 tokens and a rest of 100, which trainers may leave out or train as a whole step.
+@pytest.mark.parametrize(("trained", "state"), [
+    (5, "failed"), (3072, "failed"), (4095, "failed"), (4096, "succeeded"), (4196, "succeeded"), (5120, "succeeded"),
+    (5220, "failed"), (10**12, "failed"),
+])  # fmt: skip
+def test_a_result_of_a_run_of_another_length_is_none(
+    api: TestClient, study: str, agent: str, trained: int, state: str
+) -> None:
+    settings = SETTINGS | {"train_tokens": 4196, "batch_sequences": 8, "model": {"context": 128}}
+    queue_runs(api, study, 2, settings=settings)
+    one, other = (held["run_id"] for held in claim(api, agent))
+    told = result(train_tokens=trained)
+    assert api.post(f"/v1/runs/{one}/complete", json={"attempt": 1, "result": told}).status_code == 204
+    many = {"results": [{"run_id": other, "attempt": 1, "result": told}]}
+    assert api.post("/v1/runs/complete", json=many).json() == {"lost": []}
+    for run in (one, other):
+        stored = get_run(api, run)
+        assert stored["state"] == state
+        sentence = f"its agent reports success after {trained} tokens; the run has 4196"
+        assert stored["error"] == (sentence if state == "failed" else None)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_late_attempt_changes_nothing(api: TestClient, study: str, agent: str, clock, step: str) -> None:
     queue_runs(api, study, 1)

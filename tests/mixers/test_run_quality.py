@@ -39,6 +39,14 @@ def test_a_diverged_run_is_named_and_does_not_bend_any_law():
         assert np.abs(before - after).mean() < 0.1 * runs.losses.std()
 
 
+@pytest.mark.parametrize("value", [1.7e308, -1e300])
+def test_a_loss_as_large_as_numbers_go_is_left_out_quietly(value):
+    runs = planted.swarm(60)
+    kept, found = without_diverged(spoil(runs, 9, value))
+    assert {outlier.run_id for outlier in found} == {"9"}
+    assert np.isnan(kept.losses[9]).all()
+
+
 def test_a_run_that_every_law_misses_is_suspect_but_stays():
     runs = planted.swarm(80)
     odd = runs.losses.copy()
