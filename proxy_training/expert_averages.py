@@ -18,6 +18,7 @@ from proxy_training.divergence import why_diverged
 from proxy_training.errors import SpecError
 from proxy_training.evaluate import ValidationSet, evaluate, window_nats
 from proxy_training.experts import Experts
+from proxy_training.manifest import other_tokenizer
 from proxy_training.model import StackedDecoder
 from proxy_training.spec import Measured, NamedSpec
 from proxy_training.stack_size import preferred_stack
@@ -34,6 +35,7 @@ def validation_of(experts: Experts, corpus: Corpus) -> ValidationSet:
     if settings.corpus_hash != corpus.corpus_hash:
         raise SpecError(
             f"the experts were trained on the corpus {settings.corpus_hash}; {corpus.folder} is {corpus.corpus_hash}"
+            f"{other_tokenizer(settings.model.vocab_size, corpus.folder, corpus.manifest)}"
         )
     return ValidationSet.of(corpus, settings.model.context, settings.eval_sequences)
 

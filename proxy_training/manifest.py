@@ -107,6 +107,17 @@ def corpus_hash(
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def other_tokenizer(vocab_size: int, folder: Path, manifest: Manifest) -> str:
+    """What to add to the refusal of a corpus for models of ``vocab_size`` tokens, where the numbers of tokens tell
+    that another tokenizer made it; empty where they are equal."""
+    if manifest.vocab_size == vocab_size:
+        return ""
+    return (
+        f"; it seems to be of another tokenizer: {folder} was made by {manifest.tokenizer} with "
+        f"{manifest.vocab_size} tokens, the models are for {vocab_size}"
+    )
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a corpus folder, checked against itself.
 

@@ -20,6 +20,7 @@ from proxy_training.checkpoint import Checkpoints
 from proxy_training.engine_choice import data_at_hand, open_engine
 from proxy_training.engines.base import Engine
 from proxy_training.errors import ProxyError
+from proxy_training.manifest import other_tokenizer, read_manifest
 from proxy_training.run_files import ResultsFile, open_results, read_specs
 from proxy_training.spec import NamedResult, NamedSpec, ProxyResult, TrajectoryPoint
 from proxy_training.stopping import StopRequest
@@ -76,6 +77,7 @@ def train_file(setup: TrainingSetup, stop: StopRequest, on_progress: OnProgress)
     specs = read_specs(setup.specs)
     data = data_at_hand(setup.training)
     _check_data(setup.specs, specs, data)
+    _warn_of_early_stopping(specs)
     stacks = setup.results.with_name(f".{setup.results.name}.unfinished")
     with closing(open_engine(setup.training, Checkpoints(stacks))) as engine, open_results(setup.results) as results:
         work = _Work(engine, data, results, specs, stop, on_progress)
@@ -91,7 +93,26 @@ def _check_data(path: Path, specs: Sequence[NamedSpec], data: Mapping[str, Path 
         if wanted not in data:
             raise ProxyError(
                 f"run {named.run_id!r} of {path} is for the corpus {wanted}; those given are {', '.join(data)}"
+                f"{_other_tokenizers(named.spec.settings.model.vocab_size, data)}"
             )
+
+
+def _other_tokenizers(vocab_size: int, data: Mapping[str, Path | None]) -> str:
+    """What tells that none of the corpora was made by the tokenizer of the runs; empty where one may have been."""
+    found = [other_tokenizer(vocab_size, folder, read_manifest(folder)) for folder in data.values() if folder]
+    return found[0] if found and all(found) else ""
+
+
+def _warn_of_early_stopping(specs: Sequence[NamedSpec]) -> None:
+    count = sum(named.spec.settings.early_stopping is not None for named in specs)
+    if count:
+        log.warning(
+            "early_stopping of %d of %d runs does nothing here, every run is trained to its end: only the service "
+            "judges runs against each other while they train",
+            count,
+            len(specs),
+            extra={"event": "early_stopping_ignored"},
+        )
 
 
 def _batches(specs: Sequence[NamedSpec], engine: Engine, max_stack: int | None) -> list[list[NamedSpec]]:

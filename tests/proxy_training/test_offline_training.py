@@ -17,7 +17,7 @@ from proxy_training.corpus_read import Corpus
 from proxy_training.errors import ProxyError
 from proxy_training.offline_training import Tally, TrainingSetup, train_file
 from proxy_training.run_files import RunFileError, open_results, read_specs
-from proxy_training.spec import NamedResult, NamedSpec, ProxyResult, ProxySpec, parse_lines
+from proxy_training.spec import EarlyStopping, NamedResult, NamedSpec, ProxyResult, ProxySpec, parse_lines
 from proxy_training.stopping import StopRequest
 from proxy_training.training_options import TrainingOptions
 from tests.proxy_training.text_corpora import make_corpus, names_in, texts
@@ -163,6 +163,31 @@ def test_runs_of_another_corpus_are_refused_before_any_is_trained(corpus: Corpus
     with pytest.raises(ProxyError, match=r"run 'run-1' of .* is for the corpus corpus; those given are"):
         train(tmp_path, corpus)
     assert names_in(tmp_path) == ["specs.jsonl"]
+
+
+def test_a_corpus_of_another_tokenizer_is_named_as_such(corpus: Corpus, tmp_path: Path) -> None:
+    stranger = tiny_settings(corpus).model_copy(update={"corpus_hash": "another"})
+    larger = stranger.model_copy(update={"model": stranger.model.model_copy(update={"vocab_size": 4096})})
+    for settings, told in ((stranger, False), (larger, True)):
+        write_specs(tmp_path / "specs.jsonl", [run_of(settings, {"a": 1.0})])
+        with pytest.raises(ProxyError, match="is for the corpus another") as refused:
+            train(tmp_path, corpus)
+        sentence = f"{corpus.folder} was made by bytes with {corpus.vocab_size} tokens, the models are for 4096"
+        assert (sentence in str(refused.value)) is told
+
+
+def test_early_stopping_without_a_service_is_told_to_do_nothing(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = tiny_settings(corpus, steps=4)
+    rule = EarlyStopping(after_fraction=0.1, min_runs=2)
+    stopping = plain.model_copy(update={"early_stopping": rule, "measure_at_tokens": (plain.step_tokens,)})
+    write_specs(tmp_path / "specs.jsonl", [run_of(stopping, {"a": 1.0}), run_of(plain, {"b": 1.0})])
+    with caplog.at_level(logging.WARNING):
+        assert train(tmp_path, corpus).succeeded == 2
+    told = [record.getMessage() for record in caplog.records if "early_stopping" in record.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith("early_stopping of 1 of 2 runs does nothing here")
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(corpus: Corpus, tmp_path: Path) -> None:
