@@ -138,6 +138,10 @@ def test_a_run_of_stages_shows_them_and_runs_that_nobody_would_claim_are_told(se
     expect(table.locator("tbody tr")).to_have_text(["code100.0 %0.0 %", "law0.0 %25.0 %", "web0.0 %75.0 %"])
 
 
+def _mixtures(count: int) -> list[list[float]]:
+    return np.random.default_rng(5).dirichlet((2, 2, 2), count).tolist()
+
+
 def test_losses_stand_with_their_unit_and_the_objective_says_of_what_it_is(service: Service, seen: Watched) -> None:
     targets = [
         {"name": "code", "unit": "nats_per_token"},
@@ -145,10 +149,9 @@ def test_losses_stand_with_their_unit_and_the_objective_says_of_what_it_is(servi
         {"name": "arc", "unit": "accuracy", "direction": "maximize"},
     ]
     study = create_study(service.api, name="three units", targets=targets)
-    weights = np.random.default_rng(5).dirichlet((2, 2, 2), 12)
     runs = [
         {"weights": dict(zip(NAMES, p, strict=True)), "losses": {"code": 2 - p[0], "web": 1 + p[1], "arc": p[2] / 2}}
-        for p in weights.tolist()
+        for p in _mixtures(12)
     ]
     service.api.post(f"/v1/studies/{study}/runs", json={"runs": runs}).raise_for_status()
     fit = service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).json()["id"]
@@ -186,3 +189,17 @@ def test_notes_and_names_of_laws_keep_their_words_on_a_narrow_page(service: Serv
     lines = names.evaluate_all("all => all.map((one) => one.getClientRects().length * one.offsetHeight)")
     assert max(lines) < 30, "the name of a law is broken over lines"
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def test_a_unit_that_was_not_given_is_no_word_on_a_chart(service: Service, seen: Watched) -> None:
+    study = create_study(service.api, name="no unit", targets=[{"name": "code", "unit": "unknown"}])
+    losses = [{"weights": dict(zip(NAMES, p, strict=True)), "losses": {"code": 2 - p[0]}} for p in _mixtures(12)]
+    service.api.post(f"/v1/studies/{study}/runs", json={"runs": losses}).raise_for_status()
+    service.api.post(f"/v1/studies/{study}/fits", json={"laws": LAWS}).raise_for_status()
+    work(service.settings)
+    page = open_study(service, seen, study)
+    expect(page.locator("#predicted .plot .xtitle")).to_have_text("predicted")
+    expect(page.locator("#runs")).to_contain_text("the weighted mean of the targets (unit not given). Lower is better.")
+    for section, nth in (("trajectory", 3), ("data", 1)):
+        row = page.locator(f"#{section} tbody tr").filter(has_text="not given").last
+        expect(row.locator("th, td").nth(nth)).to_have_text("not given")

@@ -2,7 +2,8 @@
 
 import { getJson } from "./api.js";
 import { h, nameCell, show, table } from "./dom.js";
-import { count, decimal, exact, percent, words } from "./format.js";
+import { count, decimal, exact, percent } from "./format.js";
+import { unitWords } from "./objective.js";
 import { bindingsTable, versionsTable } from "./versions.js";
 
 const VERSIONS = 20;
@@ -64,7 +65,7 @@ function targets(list) {
       "tr",
       {},
       nameCell(target.name),
-      h("td", {}, words(target.unit)),
+      h("td", {}, unitWords(target.unit) || h("span.about", {}, "not given")),
       h("td", {}, target.direction === "maximize" ? "the higher the better" : "the lower the better"),
       h("td.number", {}, decimal(target.weight, 2)),
       h("td.number", {}, percent(target.weight / total)),

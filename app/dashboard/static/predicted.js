@@ -2,8 +2,9 @@
 
 import { getJson } from "./api.js";
 import { choice, h, show } from "./dom.js";
-import { count, decimal, shortId, words } from "./format.js";
+import { count, decimal, shortId } from "./format.js";
 import { empty } from "./notices.js";
+import { unitWords } from "./objective.js";
 import { axis, draw, place } from "./plot.js";
 import { select, selected } from "./query.js";
 
@@ -90,7 +91,7 @@ function after(point) {
 
 function picture(chart, theme) {
   const ends = [chart.low, chart.high];
-  const unit = chart.unit ? ` (${words(chart.unit)})` : "";
+  const unit = unitWords(chart.unit) && ` (${unitWords(chart.unit)})`;
   const both = { range: ends, nticks: 7 };
   return {
     data: [

@@ -5,6 +5,7 @@ import { attemptsTable } from "./attempts.js";
 import { h, nameCell, show, table } from "./dom.js";
 import { count, decimal, exact, percent, shortId, words } from "./format.js";
 import { empty, failure } from "./notices.js";
+import { unitWords } from "./objective.js";
 import { axis, draw, plain, place } from "./plot.js";
 import { selected } from "./query.js";
 import { runActions } from "./run_actions.js";
@@ -94,7 +95,7 @@ function picture(chart, theme) {
         type: "scatter",
         mode: "lines+markers",
         // One axis for losses of several units: each line then says its own.
-        name: plain(units.size > 1 && line.unit ? `${line.name} (${words(line.unit)})` : line.name),
+        name: plain(units.size > 1 && unitWords(line.unit) ? `${line.name} (${unitWords(line.unit)})` : line.name),
         x: line.tokens,
         y: line.losses,
         visible: i < LINES_SHOWN ? true : "legendonly",
@@ -108,7 +109,7 @@ function picture(chart, theme) {
           plain(line.name),
           exact(line.tokens[j]),
           line.stderr[j] === null ? decimal(loss) : `${decimal(loss)} ± ${decimal(line.stderr[j])}`,
-          words(line.unit),
+          unitWords(line.unit),
         ]),
         hovertemplate: "<b>%{customdata[0]}</b><br>%{customdata[2]} %{customdata[3]}<br>after %{customdata[1]} tokens<extra></extra>",
       };
@@ -117,7 +118,7 @@ function picture(chart, theme) {
       margin: { l: 8, r: 16, t: 46, b: 46 },
       hovermode: "closest",
       xaxis: axis(theme, "training tokens", { tickformat: "~s", rangemode: "tozero" }),
-      yaxis: axis(theme, units.size === 1 && unit ? `loss (${words(unit)})` : "loss"),
+      yaxis: axis(theme, units.size === 1 && unitWords(unit) ? `loss (${unitWords(unit)})` : "loss"),
     },
   };
 }
@@ -187,7 +188,7 @@ function lossesTable(run, study) {
         nameCell(target.name),
         h("td.number", {}, decimal(value)),
         h("td.number", {}, decimal(stderr)),
-        h("td", {}, words(target.unit)),
+        h("td", {}, unitWords(target.unit) || h("span.about", {}, "not given")),
         h("td.number", {}, inTheOtherUnit(run, target)),
       );
     });
