@@ -97,6 +97,9 @@ def test_commands_alone_lead_from_a_folder_to_a_trainer(tmp_path: Path, answer: 
     assert kinds[0] == "study.created"
     assert "recommendation.adopted" in kinds
 
+    every = answer("fit", "walk", "--laws", "mean", "--points", "all")
+    assert (every["runs"]["points"], every["runs_used"], every["points"]["used"]) == ("all", 24, 24)
+
 
 @pytest.mark.usefixtures("_here")
 def test_a_trainer_gets_the_paths_that_were_bound(tmp_path: Path, answer: Ask) -> None:
