@@ -182,9 +182,9 @@ class Check:
             if used:
                 raise _Refused(SkipReason.UNKNOWN_DOMAIN, f"the study has no domain {used[0][:100]!r}")
         weights = array("d", [told.get(name, 0.0) for name in self.domains])
-        total = math.fsum(weights) if all(map(math.isfinite, weights)) else math.nan
-        if math.isnan(total) or min(weights) < 0:
+        if min(weights) < 0 or not all(map(math.isfinite, weights)):
             raise _Refused(SkipReason.WRONG_WEIGHTS, "a weight is negative, missing or not finite")
+        total = _sum(weights)
         off = abs(total - 1)
         if total <= 0 or off > DEFAULT_TOLERANCE.limit + _SLACK:
             raise _Refused(SkipReason.WRONG_WEIGHTS, f"the weights sum to {total:.6g}{_percentages(total)}")
@@ -245,6 +245,13 @@ def _merged(before: Checked, more: Checked) -> bool:
         mine = before.stderrs or array("d", [math.nan]) * len(more.stderrs)
         before.stderrs = array("d", [b if math.isnan(a) else a for a, b in zip(mine, more.stderrs, strict=True)])
     return True
+
+
+def _sum(weights: array[float]) -> float:
+    try:
+        return math.fsum(weights)
+    except OverflowError:  # of finite numbers
+        return math.inf
 
 
 def _percentages(total: float) -> str:

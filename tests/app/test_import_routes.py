@@ -345,6 +345,16 @@ def test_a_body_that_is_no_import_is_refused(api: TestClient) -> None:
     assert api.post(address, json={"format": "wandb", "x": "y" * 2**20}).status_code == 413
 
 
+def test_weights_whose_sum_is_no_number_are_left_out(api: TestClient) -> None:
+    study = create_study(api)
+    told = {"run_id": "a", "mixture": {"code": 1e308, "law": 1e308}, "losses": {"code": 2.0}}
+    sent = send(api, f"/v1/studies/{study}/imports", {"a.jsonl": json.dumps(told) + "\n"}, format="jsonl")
+    assert sent.status_code == 201, sent.text
+    assert [(each["reason"], each["detail"]) for each in sent.json()["skipped"]] == [
+        ("wrong_weights", "a.jsonl, line 1: the weights sum to inf")
+    ]
+
+
 def test_names_that_cannot_be_shown_are_not_stored(api: TestClient) -> None:
     study = create_study(api)
     told = [
