@@ -239,13 +239,15 @@ def _objective_line(trajectory: TrajectoryRead, targets: Sequence[TargetIn]) -> 
     complete = [point for point in trajectory.points if all(target.name in point.losses for target in counted)]
     complete.sort(key=lambda point: point.train_tokens)
     sign = {target.name: -1.0 if target.direction == "maximize" else 1.0 for target in counted}
+    means = [
+        (point.train_tokens, sum(sign[t.name] * t.weight * point.losses[t.name].value for t in counted) / total)
+        for point in complete
+    ]
+    means = [(tokens, mean) for tokens, mean in means if math.isfinite(mean)]  # a sum of huge values need not be
     return TrajectoryLine(
         name=OBJECTIVE,
         unit=_unit(None, targets),
-        tokens=[point.train_tokens for point in complete],
-        losses=[
-            math.fsum(sign[t.name] * t.weight * point.losses[t.name].value for t in counted) / total
-            for point in complete
-        ],
+        tokens=[tokens for tokens, _ in means],
+        losses=[mean for _, mean in means],
         stderr=[None] * len(complete),
     )

@@ -175,5 +175,12 @@ def test_a_maximised_target_counts_negative_in_the_objective_and_is_shown_as_mea
     assert objective.unit == ""  # bits and shares have no common unit
 
 
+def test_an_objective_beyond_all_numbers_is_left_out_of_its_line() -> None:
+    read = trajectory((100, {"code": 1.5e308, "web": 1.5e308}), (200, {"code": 2.0, "web": 4.0}))
+    objective, code, _ = trajectory_chart(read, run(), targets()).lines
+    assert (objective.tokens, objective.losses) == ([200], [2.5])
+    assert code.losses == [1.5e308, 2.0]
+
+
 def test_a_run_without_measurements_has_no_lines() -> None:
     assert trajectory_chart(trajectory(), run(), targets()).lines == []
