@@ -47,7 +47,7 @@ def pose(swarm: Swarm, wish: Wish, scale: Scale, tolerance: SumTolerance = DEFAU
         MixError: a name that is not known, a number that cannot be, or the constraints that cannot hold together.
     """
     domains, targets = swarm.runs.domains, swarm.runs.targets
-    remarks = _check_run(domains, wish.run) + _beyond(swarm, scale)
+    remarks = check_run(domains, wish.run) + _beyond(swarm, scale)
     _check_repetition(domains, wish)
     current, about_current = _current(domains, wish.run.current, tolerance)
     if wish.pareto and len(family_names(targets)) < 2:
@@ -65,7 +65,12 @@ def pose(swarm: Swarm, wish: Wish, scale: Scale, tolerance: SumTolerance = DEFAU
     return Question(wish, problem, remarks + about_current)
 
 
-def _check_run(domains: Domains, run: RunOptions) -> Remarks:
+def check_run(domains: Domains, run: RunOptions) -> Remarks:
+    """What there is to tell of the planned run and its caps.
+
+    Raises:
+        InvalidInput: naming the option that is wrong.
+    """
     for label, value in (("--target-tokens", run.target_tokens), ("--max-epochs", run.max_epochs)):
         if value is not None and not 0 < value < np.inf:
             raise InvalidInput(f"{label} is {value:g}; it must be a positive number")

@@ -25,6 +25,11 @@ def show_swarm(console: Console, swarm: Swarm, remarks: Remarks) -> None:
         f"{swarm.folder}: {_count(len(runs), 'run')} of {_count(mixtures, 'mixture')} at {_count(scales, 'scale')}, "
         f"{_count(len(runs.domains), 'domain')}, {_count(len(runs.targets), 'target')}.",
     )
+    show_remarks(console, remarks)
+
+
+def show_remarks(console: Console, remarks: Remarks) -> None:
+    """A line for each."""
     for sentence in remarks.notes:
         say(console, f"Note: {sentence}.")
     for sentence in remarks.warnings:

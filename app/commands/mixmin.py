@@ -13,6 +13,7 @@ from app.command_options import AsJson, with_records
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from app.formats.remarks import Remarks
     from mixers.mixmin import DomainModels
     from mixers.simplex import FeasibleSet
     from mixers.types import Domains, Solution
@@ -33,6 +34,10 @@ class Limits:
     ] = None
     target_tokens: Annotated[float | None, typer.Option(help="Tokens of the planned run; for --max-epochs.")] = None
     max_epochs: Annotated[float | None, typer.Option(help="The most passes over a domain's available tokens.")] = None
+    max_epochs_each: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN=EPOCHS", help="The same for one domain, instead of --max-epochs; repeatable."),
+    ] = None
     min_weight: Annotated[
         list[str] | None, typer.Option("--min", metavar="DOMAIN=SHARE", help="The least weight of a domain.")
     ] = None
@@ -64,44 +69,42 @@ def mixmin(
     from mixers.mixmin import mixmin as solve
 
     models, known = read_log_probabilities(file)
-    feasible = _feasible(known, limits)
+    feasible, remarks = _feasible(known, limits)
     best = solve(models, feasible, np.random.default_rng(0), worst)
-    document = _document(models, feasible, best, worst)
+    document = _document(models, feasible, best, worst) | {"notes": remarks.notes, "warnings": remarks.warnings}
     if as_json:
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _show(terminal.report_console(), document, best)
+        _show(terminal.report_console(), document, best, remarks)
 
 
-def _feasible(known: Domains, limits: Limits) -> FeasibleSet:
-    """The mixtures that are allowed, over the domains of the models in their order."""
-    import math
-
+def _feasible(known: Domains, limits: Limits) -> tuple[FeasibleSet, Remarks]:
+    """The mixtures that are allowed, over the domains of the models in their order, and what there is to tell."""
     from app.demands import Demands, feasible_set
     from app.formats.domain_list import DomainList, read_domains
     from app.formats.errors import FormatError
-    from app.option_texts import shares
-    from mixers.errors import InvalidInput
+    from app.offline_wishes import check_run
+    from app.option_texts import epoch_limits, shares
+    from app.recommend_options import RunOptions
 
     listed = DomainList(known)
     if limits.domains is not None:
         listed = read_domains(limits.domains, list(known.names))
         if listed.domains.names != known.names:
             raise FormatError(f"{limits.domains} must list the domains in the order of the models: {known.names}")
-    for label, value in (("--target-tokens", limits.target_tokens), ("--max-epochs", limits.max_epochs)):
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise InvalidInput(f"{label} is {value:g}; it must be a positive number")
-    if limits.max_epochs is not None and limits.target_tokens is None:
-        raise InvalidInput("--max-epochs needs --target-tokens: how many tokens the target run trains on")
-    return feasible_set(
+    run = RunOptions(limits.target_tokens, limits.max_epochs, limits.max_epochs_each)
+    remarks = check_run(listed.domains, run)
+    feasible = feasible_set(
         listed.domains,
         Demands(
             target_tokens=limits.target_tokens,
             max_epochs=limits.max_epochs,
+            max_epochs_each=epoch_limits(limits.max_epochs_each, known.names),
             min_weights=listed.min_weights | shares("--min", limits.min_weight, known.names, "domain"),
             max_weights=listed.max_weights | shares("--max", limits.max_weight, known.names, "domain"),
         ),
     )
+    return feasible, listed.remarks + remarks
 
 
 def _document(models: DomainModels, feasible: FeasibleSet, best: Solution, worst: bool) -> dict[str, Any]:
@@ -131,11 +134,13 @@ def _document(models: DomainModels, feasible: FeasibleSet, best: Solution, worst
     }
 
 
-def _show(console: Console, document: dict[str, Any], best: Solution) -> None:
+def _show(console: Console, document: dict[str, Any], best: Solution, remarks: Remarks) -> None:
     from rich.table import Table
 
+    from app.report_parts import show_remarks
     from app.terminal import say
 
+    show_remarks(console, remarks)
     weights = Table("domain", title="Weights", title_justify="left")
     for heading in ("prior", "mixmin"):
         weights.add_column(heading, justify="right")

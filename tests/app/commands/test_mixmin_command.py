@@ -60,6 +60,23 @@ def test_limits_hold(answer: Answer, tmp_path: Path) -> None:
     # 100 tokens of books, twice, are a fifth of 1000.
     capped = answer("mixmin", judged, "--target-tokens", "1000", "--max-epochs", "2")
     assert capped["weights"]["books"] <= 0.2 + 1e-9
+    # A single domain may be seen more or less often than the others.
+    each = ["--max-epochs-each", "books=1", "--max-epochs-each", "code=3"]
+    single = answer("mixmin", judged, "--target-tokens", "1000", *each)
+    assert single["weights"]["books"] <= 0.1 + 1e-9
+
+
+def test_a_cap_that_cannot_be_counted_is_refused_or_told(answer: Answer, refusal: Refusal, tmp_path: Path) -> None:
+    judged = write(tmp_path / "judged.npz")
+    assert "--max-epochs-each needs --target-tokens" in refusal("mixmin", judged, "--max-epochs-each", "books=1")
+    known = ["--target-tokens", "1000", "--max-epochs-each"]
+    assert "names domain 'nope'; known are 'web', 'code', 'books'" in refusal("mixmin", judged, *known, "nope=1")
+    some = tmp_path / "domains.csv"
+    some.write_text("domain,prior,available_tokens\nweb,0.5,600\ncode,0.3,300\nbooks,0.2,\n")
+    told = refusal("mixmin", judged, "--domains", some, *known, "books=1")
+    assert "--max-epochs-each books needs the domain's available_tokens" in told
+    found = answer("mixmin", judged, "--domains", some, "--target-tokens", "1000", "--max-epochs", "2")
+    assert any("does not bind 'books'" in sentence for sentence in found["warnings"])
 
 
 def test_the_worst_target_is_helped_at_the_cost_of_the_mean(answer: Answer, tmp_path: Path) -> None:
