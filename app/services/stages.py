@@ -47,6 +47,34 @@ def mean_weights(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> F
     return tokens / tokens.sum() @ np.stack([vector(stage["weights"], names) for stage in stages])
 
 
+def scaled_stages(stages: Sequence[Mapping[str, Any]], train_tokens: int) -> list[dict[str, Any]]:
+    """The stages of a run of another length, each with its share of the tokens, rounded down to whole ones.
+
+    Raises:
+        InvalidRequest: a stage would get no token.
+    """
+    scaled: list[dict[str, Any]] = []
+    begins, end = 0, stages[-1]["to_token"]
+    for i, stage in enumerate(stages):
+        to_token = stage["to_token"] * train_tokens // end
+        if to_token <= begins:
+            message = f"of {train_tokens} tokens none is left for stage {i}"
+            raise InvalidRequest.of("settings.train_tokens", message, "a run long enough for every stage")
+        scaled.append({"from_token": begins, "to_token": to_token, "weights": dict(stage["weights"])})
+        begins = to_token
+    return scaled
+
+
+def about_verified_stages(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know who compares runs of stages with what was predicted."""
+    if len(stages) < 2:
+        return []
+    return [
+        f"The recommended runs train the {len(stages)} stages, each with its share of their tokens; predicted is the "
+        "mean of the stages, weighted by their tokens, for the laws do not know in which order a model sees the domains"
+    ]
+
+
 class Mixture(NamedTuple):
     """What a run is trained on: ``weights`` of all its tokens, and its ``stages`` where there is more than one."""
 

@@ -19,16 +19,19 @@ from app.models import DomainSet, Fit, Recommendation, Run
 from app.schemas.fits import Interval
 from app.schemas.recommendations import ArmRead, ContrastRead, VerificationCreate, VerificationRead
 from app.schemas.runs import RunCreate, RunsCreated, RunState
+from app.schemas.stages import StageCreate
 from app.services.domain_versions import names_of
 from app.services.events import record
+from app.services.mixtures import named
 from app.services.observations import loss_matrix, targets_of_fit
 from app.services.recommendations import find_recommendation, require_recommended
 from app.services.runs import new_run, read_runs
-from app.services.stages import Mixture
+from app.services.stages import Mixture, about_verified_stages, mean_weights, scaled_stages
 from app.services.studies import find_study
 from mixers.agreement import objective_values
 from mixers.types import Targets
 from mixers.verification import contrast, mean_and_stderr
+from proxy_training.spec import Stage
 
 RECOMMENDED = "recommended"
 _GONE = (RunState.FAILED, RunState.STALE, RunState.CANCELLED, RunState.PRUNED)
@@ -52,7 +55,7 @@ def create_verification(
     if set(names_of(session.get_one(DomainSet, fit.domain_set_id))) != set(names_of(study.domain_set)):
         raise Conflict("the domains of the study have changed since this fit; fit and recommend again, then verify")
     _check_baselines(recommendation, body.baselines)
-    arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)])
+    arms = _mixtures(recommendation, [RECOMMENDED, *dict.fromkeys(body.baselines)], body.settings.train_tokens)
     alive = [run for run in _runs(session, recommendation.id) if run.state not in _GONE]
     _check_comparable(alive, body)
     taken = {(run.seed, run.arm) for run in alive}
@@ -61,15 +64,17 @@ def create_verification(
         raise Conflict("every arm is queued or trained with each of these seeds already; ask for other seeds")
     runs = []
     for key, (seed, arm) in zip(new_ids(len(pairs), now), pairs, strict=True):
+        mixture = arms[arm]
         wanted = RunCreate(
-            weights=arms[arm],
+            weights=None if mixture.stages else mixture.weights,
+            stages=[StageCreate.model_validate(stage) for stage in mixture.stages] if mixture.stages else None,
             settings=body.settings,
             seed=seed,
             label=f"{arm}, seed {seed}",
             purpose="verification",
             exclude_from_fit=True,
         )
-        run = new_run(key, study, wanted, Mixture(arms[arm], None, False), max_attempts, now)
+        run = new_run(key, study, wanted, mixture, max_attempts, now)
         run.recommendation_id, run.arm = recommendation.id, arm
         runs.append(run)
     session.add_all(runs)
@@ -86,9 +91,14 @@ def _check_baselines(recommendation: Recommendation, baselines: Sequence[str]) -
             raise InvalidRequest.of(f"baselines.{i}", f"there is no baseline {name!r} here", ", ".join(known))
 
 
-def _mixtures(recommendation: Recommendation, arms: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The weights of each arm as they were predicted, so that measured and predicted values are of one mixture."""
-    return {arm: recommendation.predictions[arm]["weights"] for arm in arms}
+def _mixtures(recommendation: Recommendation, arms: Sequence[str], train_tokens: int) -> dict[str, Mixture]:
+    """What each arm trains: the weights that were predicted, and of a plan with several stages the stages."""
+    mixtures = {arm: Mixture(recommendation.predictions[arm]["weights"], None, False) for arm in arms}
+    if len(recommendation.stages) > 1:
+        stages = scaled_stages(recommendation.stages, train_tokens)
+        names = list(mixtures[RECOMMENDED].weights)
+        mixtures[RECOMMENDED] = Mixture(named(mean_weights(stages, names), names), stages, False)
+    return mixtures
 
 
 def _check_comparable(alive: Sequence[Run], body: VerificationCreate) -> None:
@@ -116,6 +126,7 @@ def get_verification(session: Session, recommendation_id: UUID) -> VerificationR
         done=bool(runs) and all(run.state not in (RunState.QUEUED, RunState.LEASED) for run in runs),
         arms=[_arm(arm, arm_runs, measured[arm], recommendation) for arm, arm_runs in by_arm.items()],
         contrasts=[_contrast(arm, recommended, measured[arm]) for arm in by_arm if arm != RECOMMENDED],
+        notes=about_verified_stages(recommendation.stages),
     )
 
 
@@ -136,6 +147,7 @@ def _arm(name: str, runs: Sequence[Run], measured: dict[int, float], recommendat
     return ArmRead(
         name=name,
         weights=runs[0].weights,
+        stages=[Stage.model_validate(stage) for stage in runs[0].stages or ()],
         seeds_done=len(measured),
         seeds_asked=len({run.seed for run in runs if run.state is not RunState.CANCELLED}),
         mean=mean,

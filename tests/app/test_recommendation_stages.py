@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.settings import Settings
-from tests.app.study_bodies import create_study, weights
+from tests.app.study_bodies import SETTINGS, claim, create_study, register, weights
 from tests.app.test_fit_and_recommend import make_fit, make_recommendation, report_runs
 
 STAGES = [
@@ -105,3 +105,41 @@ def test_stages_that_make_no_plan_are_refused(
     answer = api.post(f"/v1/studies/{study}/recommendations", json={"fit_id": fit, "stages": stages})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(words)
+
+
+def test_a_verification_trains_the_stages_in_their_order_beside_fixed_baselines(
+    api: TestClient, given: dict[str, Any]
+) -> None:
+    """Runs of 2,000 tokens where the plan has 4,000: every stage keeps its share."""
+    url = f"/v1/recommendations/{given['id']}"
+    body = {"settings": SETTINGS | {"train_tokens": 2_000}, "seeds": [1, 2], "baselines": ["uniform"]}
+    runs = api.post(f"{url}/verifications", json=body).json()["runs"]
+    agent = register(api)
+    by_label = {run["label"]: run for run in runs}
+    stages = by_label["recommended, seed 1"]["stages"]
+    assert stages == [
+        {"from_token": 0, "to_token": 1_500, "weights": STAGES[0]["weights"]},
+        {"from_token": 1_500, "to_token": 2_000, "weights": STAGES[1]["weights"]},
+    ]
+    assert by_label["recommended, seed 1"]["weights"] == pytest.approx(MEAN)
+    assert by_label["uniform, seed 1"]["stages"] is None
+    told = {run["run_id"]: run["spec"]["stages"] for run in claim(api, agent, 4)}
+    assert told[by_label["recommended, seed 2"]["id"]] == stages, "what the agent is told to train"
+    found = api.get(f"{url}/verification").json()
+    arms = {arm["name"]: arm for arm in found["arms"]}
+    assert (arms["recommended"]["stages"], arms["uniform"]["stages"]) == (stages, [])
+    assert arms["recommended"]["predicted"] == given["predictions"]["recommended"]["objective"]
+    assert any("train the 2 stages" in note for note in found["notes"])
+    again = api.post(f"{url}/verifications", json=body)
+    assert again.status_code == 409, "nothing is missing"
+
+
+def test_a_verification_too_short_for_every_stage_is_refused(
+    api: TestClient, study: str, fit: str, settings: Settings, clock: Any
+) -> None:
+    brief = [STAGES[0] | {"to_token": 1}, STAGES[1] | {"from_token": 1, "to_token": 10**9}]
+    made = make_recommendation(api, study, settings, clock, fit_id=fit, stages=brief)
+    body = {"settings": SETTINGS, "seeds": [1, 2]}
+    refused = api.post(f"/v1/recommendations/{made['id']}/verifications", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "settings.train_tokens")
+    assert "none is left for stage 0" in refused.json()["detail"]

@@ -159,6 +159,7 @@ function numbers(verification, { unit, words: made }) {
       "Measured and predicted objective of each mixture",
     ),
     h("p.about", {}, made),
+    verification.notes.map((note) => h("p.about", {}, `${note}.`)),
     !verification.done && h("p.about", {}, "Verification runs are still being trained."),
   ];
 }
