@@ -13,7 +13,7 @@ class SkipReason(StrEnum):
     NO_METRICS = "no_metrics"  # no finite value of a target of the study
     WRONG_WEIGHTS = "wrong_weights"  # a weight is negative or not finite, or the sum is too far from 1
     UNKNOWN_DOMAIN = "unknown_domain"  # it trained on a domain that the study does not have
-    WEIGHTS_MOVED = "weights_moved"  # several stages: not a data point of a static mixture
+    WEIGHTS_MOVED = "weights_moved"  # its stages do not say which tokens they are of
     CONTRADICTS = "contradicts"  # the source gives two different runs under one id
     WRONG_FIELD = "wrong_field"  # a name, size or seed that cannot be stored
     NOT_IN_STUDY = "not_in_study"  # measurements of a run that the study does not have

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.errors import InvalidRequest
 from app.formats.errors import FormatError
-from app.formats.imports.base import ImportedPoint, ImportedRun, LeftOut, Record
+from app.formats.imports.base import ImportedPoint, ImportedRun, ImportedStage, LeftOut, Record
 from app.formats.imports.run_fields import (
     MAX_MODEL_PARAMS,
     MAX_NAME,
@@ -53,6 +53,20 @@ class Point:
 
 
 @dataclass(slots=True)
+class CheckedStage:
+    """Weights along the domains, from one token (inclusive) to another (exclusive)."""
+
+    from_token: int
+    to_token: int
+    weights: array[float]
+
+    def same_as(self, other: CheckedStage) -> bool:
+        """Whether both tell the same."""
+        ends = (self.from_token, self.to_token) == (other.from_token, other.to_token)
+        return ends and _same(self.weights, other.weights)
+
+
+@dataclass(slots=True)
 class Checked:
     """A run that can be stored.
 
@@ -60,6 +74,7 @@ class Checked:
         weights: along the domains; None for measurements of a run that the study has already.
         values, stderrs: along the targets; NaN where there is none.
         points: what was measured on the way, in the order of the tokens.
+        stages: two or more where the weights change on the way; ``weights`` are their mean then.
     """
 
     external_id: str
@@ -72,6 +87,7 @@ class Checked:
     label: str
     fidelity: RunFidelity
     points: tuple[Point, ...] = ()
+    stages: tuple[CheckedStage, ...] = ()
 
     def same_as(self, other: Checked) -> bool:
         """Whether both tell the same (labels aside)."""
@@ -81,6 +97,8 @@ class Checked:
             and _same(self.stderrs, other.stderrs)
             and (self.model_params, self.train_tokens, self.seed, self.fidelity)
             == (other.model_params, other.train_tokens, other.seed, other.fidelity)
+            and len(self.stages) == len(other.stages)
+            and all(mine.same_as(its) for mine, its in zip(self.stages, other.stages, strict=True))
             and len(self.points) == len(other.points)
             and all(mine.same_as(its) for mine, its in zip(self.points, other.points, strict=True))
         )
@@ -151,13 +169,35 @@ class Check:
         values, stderrs = self._measured(external_id, record.values, record.stderrs)
         if all(map(math.isnan, values)):
             raise _Refused(SkipReason.NO_METRICS, "it has no finite value of a target of the study")
-        weights = None if record.weights is None else self._weights(external_id, record.weights)
+        stages = self._stages(external_id, record.stages)
+        weights = _mean(stages) if stages else None
+        if record.weights is not None:
+            weights = self._weights(external_id, record.weights)
         params = count(record.model_params, MAX_MODEL_PARAMS, "model_params") or self.wanted.model_params
         tokens = count(record.train_tokens, MAX_TRAIN_TOKENS, "train_tokens") or self.wanted.train_tokens
+        if stages and tokens not in (None, stages[-1].to_token):
+            raise FormatError(f"its stages end at token {stages[-1].to_token}, and it has {tokens}")
+        tokens = stages[-1].to_token if stages else tokens
         label = record.label if record.label.isprintable() else repr(record.label)
         seed, label = seed_of(record.seed), label[:MAX_NAME]
         points = self._points(external_id, record.trajectory, tokens)
-        return Checked(external_id, weights, values, stderrs, params, tokens, seed, label, record.fidelity, points)
+        staged = tuple(stages) if len(stages) > 1 else ()
+        return Checked(
+            external_id, weights, values, stderrs, params, tokens, seed, label, record.fidelity, points, staged
+        )
+
+    def _stages(self, external_id: str, told: Sequence[ImportedStage]) -> list[CheckedStage]:
+        """The stages from token 0 on and without gaps."""
+        found: list[CheckedStage] = []
+        begins = 0
+        for i, stage in enumerate(told):
+            ends = count(stage.to_token, MAX_TRAIN_TOKENS, f"to_token of its stage {i}")
+            if stage.from_token != begins or ends is None or ends <= begins:
+                reach = f"from token {stage.from_token:g} to {stage.to_token:g}"
+                raise FormatError(f"its stage {i} is {reach}; it must begin at {begins} and end after that")
+            found.append(CheckedStage(begins, ends, self._weights(external_id, stage.weights)))
+            begins = ends
+        return found
 
     def _points(self, external_id: str, told: Sequence[ImportedPoint], train_tokens: int | None) -> tuple[Point, ...]:
         """The points that measured a target of the study, ordered; none after the end of the run, no two at once."""
@@ -229,6 +269,16 @@ class _Refused(Exception):
     def __init__(self, reason: SkipReason, why: str) -> None:
         super().__init__(why)
         self.reason = reason
+
+
+def _mean(stages: Sequence[CheckedStage]) -> array[float]:
+    """The share of each domain in the tokens of all stages."""
+    end = stages[-1].to_token
+    shares = [(stage.to_token - stage.from_token) / end for stage in stages]
+    columns = zip(*(stage.weights for stage in stages), strict=True)
+    return array(
+        "d", [math.fsum(share * weight for share, weight in zip(shares, column, strict=True)) for column in columns]
+    )
 
 
 def _renamed(told: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:

@@ -32,6 +32,7 @@ _COLUMNS = (
     Run.state,
     Run.domain_set_id,
     Run.weights,
+    Run.stages,
     Run.losses,
     Run.model_params,
     Run.train_tokens,
@@ -106,6 +107,17 @@ class Axes:
         assert run.weights is not None
         return dict(zip(self.domains, run.weights, strict=True))
 
+    def stages(self, run: Checked) -> list[dict[str, Any]] | None:
+        """The stages as rows hold them; None where the weights do not change."""
+        return [
+            {
+                "from_token": stage.from_token,
+                "to_token": stage.to_token,
+                "weights": dict(zip(self.domains, stage.weights, strict=True)),
+            }
+            for stage in run.stages
+        ] or None
+
     def losses(self, run: Checked) -> dict[str, Any]:
         """``{target: {"value", "stderr"}}`` of what was measured."""
         return self.measured(run.values, run.stderrs)
@@ -166,7 +178,7 @@ def store(
     keys = iter(new_ids(len(runs), now))
     for start in range(0, len(runs), _AT_ONCE):
         rows = [
-            _row(next(keys), study, run, packed[run.external_id], import_id, now)
+            _row(next(keys), study, run, packed[run.external_id], axes.stages(run), import_id, now)
             for run in runs[start : start + _AT_ONCE]
         ]
         session.execute(statement, rows)
@@ -193,6 +205,7 @@ def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change
             values |= {
                 "domain_set_id": study.domain_set.id,
                 "weights": axes.weights(run),
+                "stages": axes.stages(run),
                 "model_params": run.model_params,
                 "train_tokens": run.train_tokens,
                 "progress_tokens": run.train_tokens or 0,
@@ -210,7 +223,15 @@ def replace(session: Session, study: Study, axes: Axes, changes: Sequence[Change
 _PLAIN = {"synchronize_session": False}
 
 
-def _row(key: UUID, study: Study, run: Checked, packed: Packed, import_id: UUID, now: datetime) -> dict[str, Any]:
+def _row(
+    key: UUID,
+    study: Study,
+    run: Checked,
+    packed: Packed,
+    stages: list[dict[str, Any]] | None,
+    import_id: UUID,
+    now: datetime,
+) -> dict[str, Any]:
     return {
         "id": key,
         "study_id": study.id,
@@ -222,6 +243,7 @@ def _row(key: UUID, study: Study, run: Checked, packed: Packed, import_id: UUID,
         "fidelity": run.fidelity,
         "exclude_from_fit": False,
         "weights": packed.weights,
+        "stages": stages,
         "seed": run.seed,
         "model_params": run.model_params,
         "train_tokens": run.train_tokens,
@@ -296,7 +318,7 @@ def _compare_measurements(found: Comparison, axes: Axes, run: Checked, row: Row[
 
 
 def _before(row: Row[Any]) -> dict[str, Any]:
-    return {"weights": row.weights, "losses": row.losses}
+    return {"weights": row.weights, "stages": row.stages, "losses": row.losses}
 
 
 def _is_same(axes: Axes, run: Checked, row: Row[Any], names: Mapping[str, str]) -> bool:
@@ -307,10 +329,23 @@ def _is_same(axes: Axes, run: Checked, row: Row[Any], names: Mapping[str, str]) 
     weights = {names.get(name, name): weight for name, weight in row.weights.items()}
     if weights.keys() - set(axes.domains):
         return False
+    if not _same_stages(axes, run, row.stages or (), names):
+        return False
     losses = row.losses or {}
     stored = array("d", [weights.get(name, 0.0) for name in axes.domains])
     values = array("d", [losses[name]["value"] if name in losses else math.nan for name in axes.targets])
     return _all_close(run.weights or (), stored) and _all_close(run.values, values)
+
+
+def _same_stages(axes: Axes, run: Checked, have: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> bool:
+    ends = [(stage["from_token"], stage["to_token"]) for stage in have]
+    if ends != [(stage.from_token, stage.to_token) for stage in run.stages]:
+        return False
+    for told, stage in zip(run.stages, have, strict=True):
+        weights = {names.get(name, name): weight for name, weight in stage["weights"].items()}
+        if not _all_close(told.weights, [weights.get(name, 0.0) for name in axes.domains]):
+            return False
+    return True
 
 
 def _all_close(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -33,14 +33,24 @@ class ImportedPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedStage:
+    """Weights from one token of a run (inclusive) to another (exclusive)."""
+
+    from_token: float
+    to_token: float
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """A finished run. ``weights`` is None for measurements of a run that the study has already.
+    """A finished run. Without ``weights`` and ``stages`` these are measurements of a run that the study has already.
 
     Attributes:
         place: where it stands in the source, for messages.
         values: {target: number}; NaN and infinity mean "not measured".
         stderrs: standard errors of some of the values.
         trajectory: what was measured on the way, in any order.
+        stages: in place of weights, where these change on the way.
     """
 
     external_id: str
@@ -55,6 +65,7 @@ class ImportedRun:
     tokenizer: str = ""
     fidelity: RunFidelity = RunFidelity.TRAINED
     trajectory: tuple[ImportedPoint, ...] = ()
+    stages: tuple[ImportedStage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,8 @@ def reading_of(
     targets: dict[str, None] = {}
     for record in records():
         if isinstance(record, ImportedRun):
-            domains |= dict.fromkeys(record.weights or ())
+            for mixture in (record.weights or {}, *(stage.weights for stage in record.stages)):
+                domains |= dict.fromkeys(mixture)
             targets |= dict.fromkeys(record.values)
     found = tuple(FoundDomain(name) for name in domains)
     return Reading(source, found, tuple(map(target, targets)), iter(records()), remarks or Remarks())

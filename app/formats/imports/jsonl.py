@@ -6,7 +6,9 @@
 ``weights``, ``model_params`` and ``train_tokens`` are accepted for ``mixture``, ``params`` and ``tokens``; ``state``,
 ``label``, ``fidelity`` and ``tokenizer`` may be there, and a ``trajectory``: a list of what was measured on the way,
 each with ``tokens`` and ``losses`` or ``metrics``. ``losses`` are minimised; the direction of ``metrics`` follows
-from their names. A mixture that is a list of stages is not a data point of a static mixture.
+from their names. A mixture that changes on the way is a list of stages, as ``mixture`` or as ``stages``:
+
+    "stages": [{"from_token": 0, "to_token": 2e9, "weights": {"web": 1}}, {"from_token": 2e9, "to_token": 3e9, ...}]
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from app.formats.imports.base import (
     FoundTarget,
     ImportedPoint,
     ImportedRun,
+    ImportedStage,
     ImportFormat,
     LeftOut,
     Options,
@@ -49,16 +52,18 @@ class Jsonl(ImportFormat[Options]):
     def read(self, source: Source, options: Options) -> Reading:
         del options
         losses: set[str] = set()
-        trajectories = 0
+        trajectories = staged = 0
 
         def records() -> Iterator[Record]:
-            nonlocal trajectories
-            trajectories = 0
+            nonlocal trajectories, staged
+            trajectories = staged = 0
             for name, path in source.files.items():
                 for place, fields in _objects(name, path):
                     losses.update(_mapping(fields, ("losses",), place))
                     trajectories += "trajectory" in fields
-                    yield _record(fields, place)
+                    record = _record(fields, place)
+                    staged += isinstance(record, ImportedRun) and len(record.stages) > 1
+                    yield record
 
         def target(name: str) -> FoundTarget:
             guessed = guess_target(name)
@@ -68,6 +73,9 @@ class Jsonl(ImportFormat[Options]):
             return FoundTarget(name, unit, "minimize", stated=True)
 
         found = reading_of(source_name(list(source.files)), records, target, note(RULE_IN_WORDS))
+        if staged:
+            told = note(f"{staged} runs change their weights on the way: fits leave them out unless they are asked to")
+            found = Reading(found.source, found.domains, found.targets, found.runs, found.remarks + told)
         if trajectories:
             told = note(
                 f"{trajectories} runs tell a trajectory: it is stored with them; fits take its end, or all of its "
@@ -118,17 +126,18 @@ def _record(fields: dict[str, Any], place: str) -> Record:
     state = fields.get("state", "finished")
     if not isinstance(state, str) or state.lower() not in FINISHED:
         return LeftOut(str(run_id), SkipReason.NOT_FINISHED, str(state)[:50])
-    mixture = _first(fields, ("mixture", "weights"))
-    if isinstance(mixture, list):
-        return LeftOut(str(run_id), SkipReason.WEIGHTS_MOVED, "its mixture has stages")
-    if mixture is None:
+    mixture = _first(fields, ("stages", "mixture", "weights"))
+    stages = _stages(mixture, place) if isinstance(mixture, list) else ()
+    if stages is None:
+        return LeftOut(str(run_id), SkipReason.WEIGHTS_MOVED, f"{place}: a stage lacks from_token or to_token")
+    if mixture is None or mixture == []:
         return LeftOut(str(run_id), SkipReason.NO_WEIGHTS, f"{place}: there is no 'mixture'")
     values, stderrs = _measured(fields, place)
     return ImportedRun(
         external_id=str(run_id),
         place=place,
         values=values,
-        weights=_numbers(mixture, "mixture", place),
+        weights=None if stages else _numbers(mixture, "mixture", place),
         stderrs=stderrs,
         model_params=_number(fields, ("params", "model_params"), place),
         train_tokens=_number(fields, ("tokens", "train_tokens"), place),
@@ -137,7 +146,23 @@ def _record(fields: dict[str, Any], place: str) -> Record:
         tokenizer=str(fields.get("tokenizer") or ""),
         fidelity=_fidelity(fields, place),
         trajectory=_trajectory(fields, place),
+        stages=stages,
     )
+
+
+def _stages(told: list[Any], place: str) -> tuple[ImportedStage, ...] | None:
+    """None where a stage does not say which tokens it is of."""
+    stages = []
+    for i, stage in enumerate(told):
+        where = f"{place}, field 'stages.{i}'"
+        if not isinstance(stage, dict):
+            raise FormatError(f"{where}: this must be an object with from_token, to_token and weights")
+        begins, ends = (_number(stage, (name,), where) for name in ("from_token", "to_token"))
+        if begins is None or ends is None:
+            return None
+        weights = _numbers(_first(stage, ("weights", "mixture")), "weights", where)
+        stages.append(ImportedStage(begins, ends, weights))
+    return tuple(stages)
 
 
 def _trajectory(fields: dict[str, Any], place: str) -> tuple[ImportedPoint, ...]:

@@ -42,7 +42,25 @@ def test_a_native_line_tells_mixture_size_seed_and_errors(tmp_path: Path) -> Non
     assert found["sql_bpb"] == ("minimize", "bits_per_byte")
 
 
-def test_stages_and_unfinished_lines_are_left_out(tmp_path: Path) -> None:
+def test_stages_are_read_with_their_tokens(tmp_path: Path) -> None:
+    plan = [
+        {"from_token": 0, "to_token": 2e9, "weights": {"web": 1.0}},
+        {"from_token": 2e9, "to_token": 3e9, "weights": {"code": 1.0, "maths": 0.0}},
+    ]
+    # The service itself tells the mean beside the stages.
+    told = [LINE | {"mixture": plan}, LINE | {"run_id": "r2", "stages": plan}]
+    reading = read("jsonl", tmp_path, {"a.jsonl": lines(*told)})
+    assert [domain.name for domain in reading.domains] == ["web", "code", "maths"]
+    for run in runs(reading).values():
+        assert run.weights is None
+        assert [(stage.from_token, stage.to_token, stage.weights) for stage in run.stages] == [
+            (0, 2e9, {"web": 1.0}),
+            (2e9, 3e9, {"code": 1.0, "maths": 0.0}),
+        ]
+    assert any("2 runs change their weights on the way" in each for each in reading.remarks.notes)
+
+
+def test_stages_without_tokens_and_unfinished_lines_are_left_out(tmp_path: Path) -> None:
     staged = LINE | {"run_id": "staged", "mixture": [{"web": 1.0}, {"code": 1.0}]}
     crashed = LINE | {"run_id": "crashed", "state": "crashed"}
     bare = {"run_id": "bare", "losses": {"news": 1.0}}
