@@ -31,8 +31,13 @@ def read_log_probabilities(path: Path) -> tuple[DomainModels, Domains]:
             found = {name: saved[name] for name in saved.files}
     except FileNotFoundError as exc:
         raise FormatError(f"there is no file {path}; 'mixwright experts log-probs' makes one") from exc
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as exc:
-        raise FormatError(f"{path} is no file of 'mixwright experts log-probs': {exc}") from exc
+    except OSError as exc:
+        raise FormatError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+    except (EOFError, ValueError, AttributeError, zipfile.BadZipFile) as exc:
+        # numpy's own words would advise to unpickle the file.
+        raise FormatError(
+            f"{path} is no file of 'mixwright experts log-probs': it is no whole .npz archive of plain arrays"
+        ) from exc
     if str(found.get("format")) != FORMAT:
         raise FormatError(f"{path} is no file of 'mixwright experts log-probs': it has no format {FORMAT!r}")
     try:

@@ -107,6 +107,10 @@ def test_what_cannot_be_read_is_named(refusal: Refusal, tmp_path: Path) -> None:
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"PK\3\4 and then nothing")
     assert "is no file of 'mixwright experts log-probs'" in refusal("mixmin", broken)
+    broken.write_text("plain text")
+    told = refusal("mixmin", broken)
+    assert "no whole .npz archive of plain arrays" in told
+    assert "pickle" not in told
     assert "lacks 'tokens'" in refusal("mixmin", write(tmp_path / "short.npz", tokens=None))
     wrong = write(tmp_path / "nan.npz", log_probs=np.full((SEQUENCES, 3), np.nan))
     assert "must be finite" in refusal("mixmin", wrong)
