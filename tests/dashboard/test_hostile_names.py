@@ -16,8 +16,8 @@ SCRIPT = "<script>window.hacked=1</script>"
 IMAGE = '"><img src=x onerror="window.hacked=1">'
 LINK = '<a href="javascript:window.hacked=1">x</a>'
 SQL = "Robert'); DROP TABLE runs;--"
-EMOJI = "👩‍🔬 🧪 données"
-RIGHT_TO_LEFT = "\u202eمزيج البيانات\u202c"
+EMOJI = "🔬 🧪 données"
+RIGHT_TO_LEFT = "مزيج البيانات"
 EVERY = f"{IMAGE}{SQL}{EMOJI}{RIGHT_TO_LEFT}"
 
 
