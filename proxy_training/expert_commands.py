@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,11 +76,12 @@ def evaluate(
     from proxy_training.run_files import open_results, read_specs
     from proxy_training.spec import NamedResult, ProxyResult
 
-    with one_sentence(), open_results(out) as results:
+    with one_sentence(), ExitStack() as opened:
         loaded = Experts.load(experts)
         asked = read_specs(specs)
-        runs = results.unknown(asked, "merged")
         validation = validation_of(loaded, _open(corpus))
+        results = opened.enter_context(open_results(out))  # last: what is refused leaves no empty file of results
+        runs = results.unknown(asked, "merged")
         measured = average_losses(loaded, weights_of(loaded, runs), validation, training_device())
         tokens, diverged = loaded.plan.settings.train_tokens, 0
         with _bar("Measuring averages") as on_step:

@@ -71,13 +71,14 @@ def create(
 
 def list_keys(data_dir: DataDir = None) -> None:
     """List every key: what it may do, and whether it still works."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from app.clock import utc_now
     from app.services.keys import list_keys as list_page
     from app.terminal import report_console
 
-    table = Table("id", "name", "scopes", "study", "state", "last used")
+    # The whole id at any width of the terminal: 'keys revoke' takes nothing less.
+    table = Table(Column("id", no_wrap=True, min_width=36), "name", "scopes", "study", "state", "last used")
     now, cursor = utc_now(), None
     with _database(data_dir) as (_, database), database.read() as session:
         while True:

@@ -95,3 +95,10 @@ def test_averages_are_not_mixed_with_trained_results(
     assert (
         capsys.readouterr().err == f"mixwright: {out} holds run '0.4' as trained; name another file for merged ones\n"
     )
+
+
+def test_an_evaluation_without_experts_leaves_no_empty_results(tmp_path: Path) -> None:
+    out = tmp_path / "merged.jsonl"
+    given = [str(tmp_path / "none.npz"), str(tmp_path / "specs.jsonl"), "--corpus", str(tmp_path), "--out", str(out)]
+    assert run(["experts", "evaluate", *given]) == 1
+    assert not out.exists()
