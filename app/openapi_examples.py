@@ -22,6 +22,7 @@ _DOMAINS = [
 ]
 
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "adopt": {"mixture": "recommended"},
     "create_study": {
         "name": "7B, third quarter",
         "domains": _DOMAINS,

@@ -83,7 +83,7 @@ def fill(settings: Settings, counts: Sequence[int]) -> list[UUID]:
             weights = dict.fromkeys(names, 1 / DOMAINS)
             recommendation = store_recommendation(session, find_study(session, made.id), weights, now)
         with database.write() as session:
-            adopt(session, recommendation, now)
+            adopt(session, recommendation, "recommended", now)
         _insert_runs(database, made.id, made.domain_set.id, count, now)
         studies.append(made.id)
     database.dispose()

@@ -19,7 +19,7 @@ from proxy_training.evaluate import MeasurementStopped, ValidationSet
 from proxy_training.llama_export import TrainedProxy
 from proxy_training.metrics_command import MeasurementFailed
 from proxy_training.point_hooks import PointHook
-from proxy_training.spec import Measured, ProxyResult, TrajectoryPoint
+from proxy_training.spec import Measured, Processor, ProxyResult, TrajectoryPoint
 from proxy_training.train import StackTrainer
 from proxy_training.work import Assignment, Failure, Watcher
 
@@ -63,7 +63,8 @@ class StackedRun:
         hook: PointHook | None = None,
     ) -> None:
         self._trainer = StackTrainer([assignment.spec for assignment in assignments], corpus, device)
-        self._device_name, self._processor = device_name(device), processor_of(device.type)
+        self._device_name = device_name(device)
+        self._processor: Processor = processor_of(device.type)
         self._members = [_Member(assignment) for assignment in assignments]
         self._corpus = corpus
         self._hook = hook

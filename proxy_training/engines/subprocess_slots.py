@@ -71,9 +71,7 @@ class SubprocessEngine(Engine):
         assert corpus_folder is not None
         slot = self._idle.get()
         try:
-            self._halving.train(
-                assignments, watcher, lambda part, watcher: slot.train(part, corpus_folder, watcher)
-            )
+            self._halving.train(assignments, watcher, lambda part, watcher: slot.train(part, corpus_folder, watcher))
         finally:
             self._idle.put(slot)
 

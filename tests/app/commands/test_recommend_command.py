@@ -255,7 +255,8 @@ def test_the_report_says_everything_in_tables_of_100_columns(capsys: pytest.Capt
     out = capsys.readouterr().out
     for expected in (
         "Minimised: the weighted mean of the targets (bits per byte) plus 0.05 times the KL divergence to the natural "
-        "mixture plus 0.2 times the share of tokens wasted on repeats, with no target worse than natural by more than 0.3.",
+        "mixture plus 0.2 times the share of tokens wasted on repeats, with no target worse than natural by more than "
+        "0.3.",
         "Equally good: ",
         "Wasted: ",
         "Predicted objective (bits per byte), lower is better",
