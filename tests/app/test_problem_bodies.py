@@ -118,7 +118,7 @@ def test_a_wrong_method_names_those_of_every_route_of_the_address(api: TestClien
 
 
 def test_names_with_markup_and_statements_are_only_names(api: TestClient) -> None:
-    name = "<script>alert(1)</script>'; DROP TABLE studies; -- \u202e"
+    name = "<script>alert(1)</script>'; DROP TABLE studies; --"
     study = api.post("/v1/studies", json=study_body(name=name)).json()
     assert api.get(f"/v1/studies/{study['id']}").json()["name"] == name
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.db import Database
 from app.models import Event, Study
 from tests.app.conftest import StandingClock
-from tests.app.study_bodies import create_study, queue_runs
+from tests.app.study_bodies import create_study, queue_runs, study_body
 
 # Each of these has broken a service that built its SQL, JSON paths or pages by hand.
 HOSTILE = [
@@ -20,8 +20,7 @@ HOSTILE = [
     "<script>alert('1')</script>",
     "<img src=x onerror=alert(1)>&amp;",
     '100%_\\ \\\' $."a" {{7*7}} ${x}',
-    "数据 🧪 \u202e rtl \u0301",
-    "line\nbreak\ttab",
+    "数据 🧪 a\u0301 \u05e2\u05d1",
 ]
 
 
@@ -146,6 +145,16 @@ def test_names_come_back_letter_by_letter(api: TestClient, text: str) -> None:
     assert made["losses"][text]["value"] == 1.5
     listed = api.get(f"/v1/studies/{study}/runs", params={"purpose": text[:50]}).json()["items"]
     assert [found["id"] for found in listed] == [made["id"]]
+
+
+@pytest.mark.parametrize("text", ["line\nbreak\ttab", "turned \u202e round"])
+def test_text_that_is_no_name_may_hold_what_names_may_not(api: TestClient, text: str) -> None:
+    domains = [{"name": "a", "source": text}, {"name": "b"}]
+    study = create_study(api, description=text, domains=domains, targets=[{"name": "a", "definition": text}])
+    read_back, _ = read(api, study)
+    kept = (read_back["description"], read_back["domain_set"]["domains"][0]["source"])
+    assert (*kept, read_back["targets"][0]["definition"]) == (text, text, text)
+    assert api.post("/v1/studies", json=study_body(name=text)).status_code == 422
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -222,7 +222,7 @@ def test_a_shard_that_is_cut_short_in_the_middle_of_a_run_is_named_and_kills_nob
     cut_short = rf"{shard.file} was cut short while it was in use, from {shard.bytes} bytes to 100; build the corpus"
     with pytest.raises(CorpusError, match=cut_short):
         engine.train(assignments, folder, watcher)
-    assert len(watcher.progress["0"]) > 10
+    assert watcher.progress["0"][-1] > watcher.progress["0"][0]  # it went on until it came to what was missing
     assert watcher.outcomes == {}
     engine.train(assignments[:1], corpus.folder, Recorder(stop_after_tokens=STEP_TOKENS))  # it is still alive
 
