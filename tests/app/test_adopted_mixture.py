@@ -12,15 +12,12 @@ from fastapi.testclient import TestClient
 from app.db import Database
 from app.models import Recommendation
 from app.settings import Settings
-from tests.app.study_bodies import create_study
-from tests.app.test_fit_and_recommend import make_fit, make_recommendation, report_runs
+from tests.app.test_fit_and_recommend import make_fit, make_recommendation, measured_study
 
 
 @pytest.fixture
 def study(api: TestClient) -> str:
-    made = create_study(api, objective={"kl_to_prior": 0.0})
-    report_runs(api, made)
-    return made
+    return measured_study(api)
 
 
 @pytest.fixture

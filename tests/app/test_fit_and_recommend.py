@@ -62,11 +62,16 @@ def make_recommendation(api: TestClient, study: str, settings: Settings, clock: 
     return api.get(response.headers["location"]).json()
 
 
-@pytest.fixture
-def study(api: TestClient) -> str:
+def measured_study(api: TestClient) -> str:
+    """A study whose runs are reported, with an objective of losses alone."""
     made = create_study(api, objective={"kl_to_prior": 0.0})
     report_runs(api, made)
     return made
+
+
+@pytest.fixture
+def study(api: TestClient) -> str:
+    return measured_study(api)
 
 
 @pytest.fixture
